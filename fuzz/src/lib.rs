@@ -1,5 +1,5 @@
-//! The readers of files that come from elsewhere, with the memory that each may take. The fuzzer and
-//! the test that goes through the corpora share this file.
+//! The readers of untrusted files, each with its memory limit. The fuzz targets and the test of the corpora
+//! share this file.
 
 use peak_alloc::PeakAlloc;
 
@@ -8,20 +8,20 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// A reader under test.
 pub struct Target {
-    /// Its name, and its folder's in `fuzz/corpus`.
+    /// Name of the reader and of its folder in `fuzz/corpus`.
     pub name: &'static str,
     read: fn(&[u8]) -> Result<(), String>,
-    /// The bytes of memory that it may take for an input.
+    /// Largest number of bytes of memory that the reader may allocate for an input.
     memory: fn(&[u8]) -> usize,
 }
 
-/// What every reader may take, whatever it reads: buffers.
+/// Number of bytes that every reader may allocate for buffers, independently of its input.
 const LEAST: usize = 1 << 20;
 
-/// No byte that is compressed with deflate unpacks to more.
+/// Largest number of bytes that one byte of deflate data can decompress to.
 const MAX_UNPACKED: usize = 1032;
 
-/// The bytes of a file that may be compressed with gzip.
+/// Returns the largest possible size of the contents after decompression, if they are compressed with gzip.
 fn unpacked(contents: &[u8]) -> usize {
     let factor = if contents.starts_with(&[0x1f, 0x8b]) { MAX_UNPACKED } else { 1 };
     factor * contents.len()
@@ -29,7 +29,7 @@ fn unpacked(contents: &[u8]) -> usize {
 
 macro_rules! targets {
     ($($name:literal $read:path, $memory:expr;)*) => {
-        /// All of them.
+        /// All readers.
         pub const TARGETS: &[Target] = &[$(Target {
             name: $name,
             read: |contents| $read(contents).map_err(|error| error.to_string()),
@@ -39,34 +39,35 @@ macro_rules! targets {
 }
 
 targets! {
-    // A vector that grows has up to three times as much as it holds; images of an archive are held
-    // twice, where its files are joined.
+    // A growing vector allocates up to three times the size of its contents. The images of an archive are in
+    // memory twice while its files are joined.
     "idx" parareal_data::fuzzing::idx, |contents| LEAST + 4 * unpacked(contents);
     "cifar" parareal_data::fuzzing::cifar, |contents| LEAST + 4 * unpacked(contents);
     "archive" parareal_data::fuzzing::archive, |contents| LEAST + 8 * unpacked(contents);
-    // Variables may be compressed.
+    // Variables in the file may be compressed.
     "matlab" parareal_data::fuzzing::matlab, |contents| LEAST + 4 * MAX_UNPACKED * contents.len();
-    // Its limit is 1 MiB of pixels, of which decoders hold some copies, with coefficients and turned.
+    // Images are limited to 1 MiB of pixels. Decoders hold several copies: coefficients, pixels, and rotated
+    // pixels.
     "image" parareal_data::fuzzing::image, |contents| 16 * LEAST + 8 * contents.len();
-    // Names and shapes become values of their own.
+    // Each name and each shape is a separate allocation.
     "safetensors" parareal_train::fuzzing::safetensors, |contents| LEAST + 256 * contents.len();
     "checkpoint" parareal_vision::fuzzing::checkpoint, |contents| LEAST + 256 * contents.len();
-    // The cuts of the deepest network take some themselves.
+    // The list of cuts of the deepest network also takes memory.
     "toml" parareal_vision::fuzzing::settings, |contents| 4 * LEAST + 256 * contents.len();
     "metrics" parareal_report::fuzzing::metrics, |contents| LEAST + 256 * contents.len();
     "evaluation" parareal_report::fuzzing::evaluation, |contents| LEAST + 256 * contents.len();
 }
 
 impl Target {
-    /// The target with this name.
+    /// Returns the target with this name.
     pub fn named(name: &str) -> &'static Self {
         TARGETS.iter().find(|target| target.name == name).expect("a known target")
     }
 
-    /// Reads an input; says whether it was accepted.
+    /// Reads an input. Returns true if the reader accepted it.
     ///
     /// # Panics
-    /// Where the reader does, takes more memory than it may, or says more than a line.
+    /// If the reader panics, exceeds its memory limit, or returns an error message that is not a single line.
     pub fn run(&self, contents: &[u8]) -> bool {
         let most = (self.memory)(contents);
         let before = MEMORY.current_usage();

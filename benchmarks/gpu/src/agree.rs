@@ -1,4 +1,4 @@
-//! A device against the CPU.
+//! Comparison of a device with the CPU.
 
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ impl Agree {
     }
 }
 
-/// The largest relative difference of tensors of the same names, with the tensor's name.
+/// Returns the largest relative difference between tensors of the same name, with the name of the tensor.
 fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, String)> {
     if found.len() != expected.len() {
         return Err("the tensors on the device are not those on the CPU".into());
@@ -121,7 +121,7 @@ fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, 
     Ok(worst)
 }
 
-/// `‖a − b‖ / max(‖b‖, 1e-6·√n)` of two tensors of n elements.
+/// Returns `‖a − b‖ / max(‖b‖, 1e-6·√n)` for two tensors of n elements.
 fn difference(found: &TensorData, expected: &TensorData) -> f64 {
     let norm =
         |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
@@ -131,7 +131,7 @@ fn difference(found: &TensorData, expected: &TensorData) -> f64 {
     distance / length.max(1e-6 * (expected.num_elements() as f64).sqrt())
 }
 
-/// The larger of two differences; NaN if either is NaN.
+/// Returns the larger of two differences; NaN if either is NaN.
 fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }

@@ -1,4 +1,4 @@
-//! Counts of the counting driver (`counting_driver.c`).
+//! Counts of CUDA calls, as written by the counting driver (`counting_driver.c`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// The variable that names the driver's file.
+/// Environment variable with the path of the file that the driver writes.
 const VARIABLE: &str = "COUNTING_DRIVER";
 
-/// Numbers of `struct counts`, in its order. A wave has a block for each multiprocessor of an H100.
+/// The counters of `struct counts`, in order. A wave has one block for each multiprocessor of an H100.
 const COUNTERS: [&str; 13] = [
     "launches",
     "launches_of_one_block",
@@ -27,7 +27,7 @@ const COUNTERS: [&str; 13] = [
     "modules_loaded",
     "graph_launches",
 ];
-/// Bytes of `struct kernel`, and of its name.
+/// Size in bytes of `struct kernel`, and of the name in it.
 const KERNEL: usize = 240;
 const NAME: usize = 216;
 
@@ -36,7 +36,7 @@ const NAME: usize = 216;
 pub(crate) struct Counts {
     #[serde(flatten)]
     counters: BTreeMap<&'static str, u64>,
-    /// Launches by kernel, the most frequent first.
+    /// Launches of each kernel, in order of decreasing number of launches.
     kernels: Vec<Kernel>,
 }
 
@@ -45,13 +45,14 @@ pub(crate) struct Counts {
 struct Kernel {
     name: String,
     launches: u64,
-    /// Blocks of the launch with the fewest since the driver was loaded, and threads of each.
+    /// The smallest number of blocks of a launch since the driver was loaded, and the number of threads per
+    /// block in that launch.
     fewest_blocks: u64,
     threads_of_a_block: u64,
 }
 
 impl Counts {
-    /// Counts since the driver was loaded; `None` with a real driver.
+    /// Returns the counts since the driver was loaded; `None` without the counting driver.
     pub(crate) fn now() -> Result<Option<Self>> {
         let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Ok(None) };
         let bytes = fs::read(&path).map_err(|error| {
@@ -85,7 +86,7 @@ impl Counts {
         Some(Self { counters: counters.collect::<Option<_>>()?, kernels })
     }
 
-    /// Counts since `earlier`.
+    /// Returns the counts since `earlier`.
     pub(crate) fn since(mut self, earlier: &Self) -> Self {
         for (name, count) in &mut self.counters {
             *count -= earlier.counters[name];

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
-/// A device with its requested name: `cpu`, or `cuda:0` and so on.
+/// A device with the name by which it was requested: `cpu`, `cuda:0`, `cuda:1`, ...
 #[derive(Clone)]
 pub(crate) struct Named {
     pub(crate) name: String,

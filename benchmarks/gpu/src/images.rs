@@ -1,4 +1,4 @@
-//! Batches of images for both commands.
+//! Batches of images for the commands `agree` and `step`.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use parareal_data::{Batches, Dataset, DatasetName, LoadOptions};
 
 use crate::Result;
 
-/// Classes of either set.
+/// Number of classes of both data sets.
 pub(crate) const CLASSES: usize = 10;
 
 /// A batch in the memory of the CPU.
 pub(crate) type Batch = (Tensor<4>, Tensor<1, Int>);
 
-/// The first `count` batches of CIFAR-10 in `data_dir`, or of the built-in shapes.
+/// Returns the first `count` batches of CIFAR-10 in `data_dir`, or of the built-in shapes.
 pub(crate) fn batches(data_dir: Option<PathBuf>, size: usize, count: usize) -> Result<Vec<Batch>> {
     let name = if data_dir.is_some() { DatasetName::Cifar10 } else { DatasetName::Shapes };
     let limit_train = Some(size * count);

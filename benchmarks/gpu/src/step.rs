@@ -74,7 +74,7 @@ impl Step {
             Ok(Timed { duration, timeline: report.timeline, counts })
         };
         let is_late = || self.seconds.is_some_and(|limit| begun.elapsed().as_secs_f64() >= limit);
-        // Measured from the start of the program, as for PyTorch.
+        // Time until the end of the first step, from the start of the program, as for PyTorch.
         let mut first = None;
         for done in 0..self.warm_up {
             let Timed { duration, .. } = step()?;
@@ -115,7 +115,7 @@ impl Step {
     }
 }
 
-/// The time of each kind of work, over all workers.
+/// Returns the time of each kind of work, summed over all workers.
 fn activities(timeline: &Timeline) -> BTreeMap<String, f64> {
     let mut times = BTreeMap::new();
     for span in &timeline.spans {

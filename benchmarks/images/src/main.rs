@@ -1,4 +1,4 @@
-//! The time that training steps wait for their images.
+//! Measures the time that training steps wait for their images.
 //!
 //! ```sh
 //! cargo run --release -p images -- [DATA_DIR]
@@ -21,7 +21,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const IMAGES: usize = 2048;
 
-/// The samples per second of each step.
+/// Observer that collects the samples per second of each step.
 struct Rates(Vec<f64>);
 
 impl Observer for Rates {
@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The time to prepare a batch of training images, in milliseconds.
+/// Returns the time to prepare a batch of training images, in milliseconds.
 fn prepare(config: &Config) -> Result<f64, Box<dyn Error>> {
     let Dataset { train, normalization, augmentation, .. } =
         Dataset::load(config.dataset, &config.load)?;

@@ -1,4 +1,4 @@
-//! Times of the fused operations, one by one, at the sizes that ResNets have.
+//! Times of the individual fused operations at the sizes that occur in ResNets.
 //!
 //! ```sh
 //! cargo run --release -p kernels -- [THREADS [BATCH]]
@@ -17,7 +17,7 @@ use parareal_kernels::{
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Size, channels in and out, kernel, stride.
+/// Image size, input channels, output channels, kernel size and stride.
 const CASES: [(usize, usize, usize, usize, usize); 13] = [
     (32, 64, 16, 1, 1),
     (32, 16, 16, 3, 1),

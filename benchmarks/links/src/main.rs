@@ -1,4 +1,4 @@
-//! A training step over MPI, measured, and predicted for the link between the ranks.
+//! Measures training steps over MPI and compares them with predictions for the link between the ranks.
 //!
 //! ```sh
 //! mpirun -n 2 target/release/links [GBPS|free [ROUNDS [BATCH [DEPTH]]]]
@@ -27,21 +27,21 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Classes to tell apart.
+/// Number of classes.
 const CLASSES: usize = 10;
 
-/// A measured setting: all ranks as a chain, or as replicas of the whole network.
+/// A measured configuration: all ranks form one chain, or each rank has a replica of the whole network.
 struct Way {
     name: &'static str,
     replicas: usize,
-    /// The type in which tensors are sent.
+    /// Element type of the tensors that are sent.
     wire: DType,
 }
 
 const WAYS: [Way; 3] = [
     Way { name: "chain", replicas: 1, wire: DType::F32 },
     Way { name: "chain, bfloat16 on the link", replicas: 1, wire: DType::BF16 },
-    // `usize::MAX` stands for as many as there are ranks.
+    // `usize::MAX` stands for the number of ranks.
     Way { name: "replicas", replicas: usize::MAX, wire: DType::F32 },
 ];
 
@@ -55,7 +55,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures the costs of components on a core while the other ranks are equally busy.
+    /// Measures the costs of components on one core, while the other ranks do the same.
     fn costs(&self, images: usize) -> Result<ResNetCosts> {
         probe::meet(self.all)?;
         let optimizer = self.optimizer.clone();
@@ -103,7 +103,7 @@ impl Bench<'_> {
             probe::meet(self.all)?;
             let begun = Instant::now();
             ranks.train_step(images.clone(), labels.clone(), 1e-3)?;
-            // The first step allocates memory that the others reuse.
+            // The first step is a warm-up: it allocates the memory that later steps reuse.
             if round > 0 {
                 sample.push(begun.elapsed().as_secs_f64());
             }

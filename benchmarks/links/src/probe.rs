@@ -1,11 +1,11 @@
-//! Latency and bandwidth of a link.
+//! Measurement of the latency and bandwidth of a link.
 
 use std::time::Instant;
 
 use parareal::exec::{Communicator, MpiError};
 use parareal::plan::{Link, Sample};
 
-/// The tag of messages between the first two ranks.
+/// Tag of the messages between the first two ranks.
 const TAG: i32 = 7;
 
 /// Waits for all ranks.
@@ -13,8 +13,9 @@ pub(crate) fn meet(all: &Communicator) -> Result<(), MpiError> {
     all.sum_f32(vec![0.0])?.wait().map(drop)
 }
 
-/// Measures the link between the first two ranks, the same on all: latency from messages of one
-/// byte, bandwidth from messages of `bytes`, each half the time of a round trip.
+/// Measures the link between the first two ranks. All ranks get the same result. The latency is measured with
+/// messages of one byte and the bandwidth with messages of `bytes`; the time of a message is half the time of
+/// a round trip.
 pub(crate) fn link(all: &Communicator, bytes: usize) -> Result<Link, MpiError> {
     let latency = there_and_back(all, 1)? / 2.0;
     let whole = there_and_back(all, bytes)? / 2.0;

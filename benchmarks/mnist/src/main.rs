@@ -1,5 +1,5 @@
-//! Draws the training loss and the test error of several runs, from their `metrics.jsonl`; without test samples,
-//! the validation error.
+//! Draws the training loss and the test error of several runs, from their `metrics.jsonl`. Draws the
+//! validation error for runs without test samples.
 //!
 //! ```sh
 //! cargo run --release -p mnist-curves -- OUTPUT.svg NAME=RUN_FOLDER...
@@ -20,14 +20,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
 
 const USAGE: &str = "usage: mnist-curves OUTPUT.svg NAME=RUN_FOLDER...";
-/// Points of a loss curve per epoch, each the mean of its steps.
+/// Number of points of a loss curve per epoch. Each point is the mean over several steps.
 const POINTS_PER_EPOCH: f64 = 25.0;
 
-/// One run's curves, over epochs.
+/// The curves of one run over epochs.
 struct Run {
     name: String,
     loss: Points,
-    /// In percent, of the test samples, or else of the validation samples.
+    /// Error in percent for the test samples, or for the validation samples if there are none.
     error: Points,
     has_test: bool,
 }

@@ -1,6 +1,6 @@
-//! Parareal on the heat equation, alternately on one thread and on two: fine sweep, whole solve,
-//! model, and the speed of two independent serial solutions at the same time. With `--json` it prints
-//! one line of numbers, for `compare.py`.
+//! Times the parareal algorithm for the heat equation, alternately with one and with two threads. Measures a
+//! fine sweep, a whole solve, and two independent serial solutions that run at the same time, and compares
+//! with the model. With `--json`, prints one line of numbers for `compare.py`.
 //!
 //! ```sh
 //! cargo run --release -p ode-scaling                          # 1000 unknowns, 16 slices of 200 steps
@@ -17,7 +17,7 @@ use parareal_ode::{
 
 const INTERVAL: f64 = 0.1;
 const THREADS: [usize; 2] = [1, 2];
-/// The tolerance at which the whole solve ends.
+/// Tolerance of the whole solve.
 const TOLERANCE: f64 = 1e-4;
 
 type Solver = Parareal<AnyPropagator, AnyPropagator>;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let solvers = solvers.into_iter().collect::<Result<Vec<_>, _>>()?;
 
     let (mut serial, mut both) = (Vec::new(), Vec::new());
-    // By number of threads.
+    // Indexed by the number of threads minus 1.
     let mut solutions: [Vec<Solution<Vec<f64>>>; 2] = Default::default();
     for round in 0..rounds + 1 {
         let (_, seconds) = solvers[0].serial(&initial, || false)?;

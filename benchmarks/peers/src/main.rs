@@ -1,14 +1,16 @@
-//! This project's side of the comparison with PyTorch: one case, timed when `compare.py` asks.
+//! This project's part of the comparison with PyTorch: runs one case whenever `compare.py` requests it.
 //!
 //! ```sh
 //! cargo run --release -p peers -- THREADS network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH WORKERS [K]
 //! cargo run --release -p peers -- THREADS operation SIZE FROM TO KERNEL STRIDE BATCH
 //! ```
 //!
-//! Workers share the threads evenly. With `K` one state for `K` units is kept, and the rest is
-//! recomputed. The program prints `ready` once it has warmed up. For each line `time` on standard input
-//! it then prints the seconds that the case took, and for a line `peak` the maximum of its memory since
-//! then, in gigabytes.
+//! The threads are distributed evenly over the workers. With `K`, one state is kept for every `K` units and
+//! the others are recomputed.
+//!
+//! The program prints `ready` once it has warmed up. For each line `time` on standard input, it then runs the
+//! case and prints the duration in seconds. For each line `peak`, it prints the peak memory since the
+//! warm-up, in gigabytes.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod memory;
@@ -26,7 +28,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Runs before anything is timed.
+/// Number of warm-up runs.
 const WARM_UP: usize = 2;
 
 fn serve(mut case: impl FnMut() -> Result<Duration>, before: f64) -> Result<()> {
@@ -83,7 +85,7 @@ fn main() -> Result<()> {
             pool.install(|| {
                 let mut repeated = operation.prepare();
                 serve(|| Ok(repeated()), before)
-                    // The pool's threads can carry no other error.
+                    // Other errors cannot be sent between threads.
                     .map_err(|error| error.to_string())
             })?;
             Ok(())

@@ -12,17 +12,17 @@ fn status(key: &str) -> Result<f64> {
     Ok(kibibytes * 1024.0 / 1e9)
 }
 
-/// The resident memory.
+/// Returns the resident memory.
 pub(crate) fn resident() -> Result<f64> {
     status("VmRSS")
 }
 
-/// The maximum resident memory since [`forget_peak`].
+/// Returns the maximum resident memory since [`forget_peak`].
 pub(crate) fn peak() -> Result<f64> {
     status("VmHWM")
 }
 
-/// Starts a new peak. If the system refuses, the peak is that since the start of the process.
+/// Resets the peak. If the system does not permit this, the peak is that since the start of the process.
 pub(crate) fn forget_peak() {
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
         eprintln!("the memory peak is that of the whole process: {error}");

@@ -10,7 +10,7 @@ use parareal_models::resnet::{CoarseKind, ResNet};
 
 use crate::Result;
 
-/// The network that is trained, and the number of threads.
+/// The configuration of the network, and the number of threads.
 pub(crate) struct Settings {
     pub(crate) depth: usize,
     pub(crate) subnetworks: usize,
@@ -18,9 +18,9 @@ pub(crate) struct Settings {
     pub(crate) coarse_units: usize,
     pub(crate) batch: usize,
     pub(crate) workers: usize,
-    /// The threads of all workers together.
+    /// Total number of threads of all workers.
     pub(crate) threads: usize,
-    /// Units for each state that is kept.
+    /// Number of units per kept state; `None` if all states are kept.
     pub(crate) keep: Option<usize>,
 }
 

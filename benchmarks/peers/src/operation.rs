@@ -1,4 +1,4 @@
-//! Normalization, ReLU and convolution, forward and backward.
+//! Forward and backward pass of the fused normalization, ReLU and convolution.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use parareal_autodiff::Vjp;
 use parareal_kernels::{ConvOptions, NormStatistics, Normalization, preactivation_conv2d};
 
-/// The number of runs that are timed as one.
+/// Number of runs that are timed together.
 const REPETITIONS: u32 = 20;
 
 pub(crate) struct Operation {

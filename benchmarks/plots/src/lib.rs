@@ -1,4 +1,4 @@
-//! Charts that several benchmarks draw: curves over a horizontal axis, with one palette and one style.
+//! Charts for several benchmarks: curves over a horizontal axis, with a common palette and style.
 
 use std::error::Error;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
-/// Area of an SVG.
+/// Drawing area of an SVG.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Colors that people with color vision deficiencies can tell apart (Okabe and Ito).
@@ -25,11 +25,11 @@ pub const COLORS: [RGBColor; 8] = [
 /// A line of a panel.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub name: String,
-    /// Its points in order.
+    /// Points in order.
     pub points: Vec<(f64, f64)>,
-    /// True if its points are marked.
+    /// True if the points are marked with dots.
     pub has_dots: bool,
 }
 
@@ -45,14 +45,14 @@ pub struct Style<'a> {
     pub y_label_area: u32,
     /// Number of labels of the horizontal axis; `None` for the default.
     pub x_labels: Option<usize>,
-    /// Text of a value on the vertical axis.
+    /// Formats a value on the vertical axis.
     pub y_format: fn(&f64) -> String,
     /// Place of the legend; `None` for no legend.
     pub legend: Option<SeriesLabelPosition>,
 }
 
-/// Returns the range of the vertical coordinates, widened by a factor on both sides, for a logarithmic axis.
-/// Without points it is from 0.5 to 2.
+/// Returns the range of the vertical coordinates for a logarithmic axis, widened by a factor at both ends.
+/// Without points, the range is from 0.5 to 2.
 pub fn log_range<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Range<f64> {
     let (low, high) = points
         .fold((f64::INFINITY, 0.0_f64), |(low, high), point| (low.min(point.1), high.max(point.1)));
@@ -62,10 +62,10 @@ pub fn log_range<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Range<f64>
     0.8 * low..1.25 * high
 }
 
-/// Draws curves, each in its color: `colors` has one for each curve.
+/// Draws curves. `colors` has one color for each curve.
 ///
 /// # Errors
-/// If the area cannot be drawn on.
+/// If drawing fails.
 pub fn panel<X, Y>(
     area: &Area<'_>,
     style: &Style<'_>,

@@ -1,15 +1,15 @@
-//! The costs of components at another batch size than the measured one.
+//! The costs of components for other batch sizes than the measured one.
 
 use parareal::net::Interface;
 use parareal::plan::{Cost, CostModel};
 use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
 
-/// Costs of the paper's network for some images.
+/// Costs of the paper's network for a number of images.
 ///
-/// The paper measured one batch size, so the dependence on it is an assumption: `fixed` is the
-/// share of the time at [`PAPER_BATCH`] that fewer images do not shorten. With 0, time is
-/// proportional to the number of images. With 1 it does not depend on it, as if a GPU only waited
-/// for its kernels to start. Larger batches are processed in pieces of that size, one after the
+/// The paper measured a single batch size, so the dependence of the time on the number of images is an
+/// assumption. `fixed` is the fraction of the time at [`PAPER_BATCH`] that does not decrease with fewer
+/// images. With 0, the time is proportional to the number of images. With 1, it is constant, as if only
+/// kernel launches took time. Larger batches are processed in pieces of [`PAPER_BATCH`] images, one after the
 /// other.
 pub(crate) struct AtBatch<'a> {
     pub(crate) costs: &'a ResNetCosts,
@@ -22,7 +22,7 @@ impl AtBatch<'_> {
         self.images as f64 / PAPER_BATCH as f64
     }
 
-    /// The time for these images, relative to that for [`PAPER_BATCH`].
+    /// The time for these images relative to the time for [`PAPER_BATCH`] images.
     pub(crate) fn factor(&self) -> f64 {
         match self.images < PAPER_BATCH {
             true => self.fixed + (1.0 - self.fixed) * self.share(),

@@ -7,33 +7,33 @@ use parareal_models::resnet::ResNet;
 use crate::machine::ring;
 use crate::network::costs;
 
-/// The bytes of one step, with 32-bit numbers.
+/// Numbers of bytes sent in one step, with 32-bit numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traffic {
     pub(crate) subnetworks: usize,
-    /// Sent by each rank of the chain: `U_j` to the next one, `ρ_{j-1}` to the one before.
+    /// Bytes sent by each rank of the chain: `U_j` to the next rank and `ρ_{j-1}` to the previous one.
     pub(crate) chain: Vec<f64>,
-    /// Sent by the process in the center of the star, which receives as much.
+    /// Bytes sent by the process in the center of the star. It receives the same number.
     pub(crate) center: f64,
-    /// Everything that is sent within the star.
+    /// Bytes sent by all processes of the star.
     pub(crate) star: f64,
-    /// The maximum that a rank sends to average its subnetwork over 2 and over 8 replicas.
+    /// The largest number of bytes that a rank sends to average gradients over 2 and over 8 replicas.
     pub(crate) replicas: [f64; 2],
-    /// Sent by each of `N` data-parallel ranks.
+    /// Bytes sent by each of `N` data-parallel ranks.
     pub(crate) data_parallel: f64,
 }
 
-/// Bytes that a member of a ring sends.
+/// Returns the number of bytes that a member of a ring sends.
 fn sent(replicas: usize, bytes: f64) -> f64 {
-    // At one byte a second, seconds equal bytes.
+    // At one byte per second, the duration in seconds is the number of bytes.
     ring(replicas, bytes, parareal::plan::Link { latency: 0.0, bandwidth: 1.0 })
 }
 
 impl Traffic {
     /// Computes the traffic of a network that is cut as in the paper.
     ///
-    /// The star follows the equations (3a) to (3c): the process with the coarse network receives
-    /// all `y_j` and, except for the first one, all `x_j`, and returns the gradient of each.
+    /// The star implements equations (3a) to (3c): the process with the coarse network receives all `y_j` and
+    /// all `x_j` except the first, and sends back the gradient of each.
     pub(crate) fn of(net: &ResNet, subnetworks: usize) -> Result<Self, PlanError> {
         let (costs, cuts) = (costs(net, subnetworks), net.default_cuts(subnetworks)?);
         let layout = Layout::threads(subnetworks, subnetworks, 1)?;

@@ -1,16 +1,16 @@
-//! Clusters: nodes of some GPUs, a link within a node and one between nodes.
+//! Clusters of nodes with several GPUs, with one kind of link within a node and another between nodes.
 
 use parareal::plan::Link;
 
-/// GPUs with links between them. The adapters of a node suffice for all its GPUs at once.
+/// A cluster. All GPUs of a node can use the links to other nodes at the same time, at full speed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     pub(crate) name: &'static str,
-    /// GPUs of a node.
+    /// Number of GPUs per node.
     node: usize,
-    /// Seconds until a message arrives.
+    /// Latency of a message in seconds.
     latency: f64,
-    /// Bytes of a second, one way, within a node and between nodes.
+    /// Bandwidth in bytes per second in one direction, within a node and between nodes.
     inside: f64,
     between: f64,
 }
@@ -31,19 +31,19 @@ pub(crate) const MACHINES: [Machine; 3] = [
 ];
 
 impl Machine {
-    /// Nodes of one GPU.
+    /// Returns a cluster of nodes with one GPU each.
     pub(crate) const fn of_single(name: &'static str, gigabits: f64) -> Self {
         let bandwidth = gigabits * GIGABIT;
         Self { name, node: 1, latency: 50e-6, inside: bandwidth, between: bandwidth }
     }
 
-    /// The slowest link among this many GPUs.
+    /// Returns the slowest link among this many GPUs.
     pub(crate) fn slowest(&self, gpus: usize) -> Link {
         self.link(gpus > self.node)
     }
 
-    /// The link after piece `index` of `pieces`, if `replicas` chains follow each other GPU by GPU:
-    /// the slowest of all chains, which wait for each other.
+    /// Returns the link after piece `index` of `pieces`, if `replicas` chains are placed on consecutive GPUs.
+    /// The slowest link of all chains counts, because the chains wait for each other.
     pub(crate) fn behind(&self, index: usize, pieces: usize, replicas: usize) -> Link {
         let mut firsts = (0..replicas).map(|replica| replica * pieces);
         self.link(firsts.any(|first| (first + index + 1).is_multiple_of(self.node)))
@@ -55,9 +55,9 @@ impl Machine {
     }
 }
 
-/// Returns the seconds to sum `bytes` over a ring: `2 (R - 1)` messages of an `R`-th each, one
-/// after the other (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
-/// workstations", 2009). [`parareal::plan::Scenario`] counts the same.
+/// Returns the duration of a ring all-reduce of `bytes`, in seconds. It sends `2 (R - 1)` messages one after
+/// the other, each with `1/R` of the bytes (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
+/// clusters of workstations", 2009). [`parareal::plan::Scenario`] uses the same model.
 pub(crate) fn ring(replicas: usize, bytes: f64, link: Link) -> f64 {
     match replicas {
         0 | 1 => 0.0,

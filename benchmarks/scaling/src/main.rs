@@ -1,5 +1,5 @@
-//! Predictions for ResNet-1001 by the costs that the paper measured: the gain of subnetworks,
-//! replicas and hardware, alternatives under the same model, and the traffic of ranks.
+//! Predictions for ResNet-1001 from the costs that the paper measured: the speedup with subnetworks, replicas
+//! and other hardware, other methods in the same model, and the traffic between ranks.
 //!
 //! ```sh
 //! cargo run --release -p scaling                 # tables
@@ -28,13 +28,13 @@ use text::{megabytes, table};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Numbers of subnetworks, including more than are useful.
+/// Numbers of subnetworks. The largest ones are too large to be useful.
 const CHAINS: [usize; 10] = [2, 3, 4, 6, 8, 12, 16, 18, 24, 32];
-/// Numbers of GPUs, each with batch sizes of all of them together.
+/// Numbers of GPUs, each with total batch sizes.
 const QUESTIONS: [(usize, &[usize]); 3] =
     [(8, &[128, 256, 1024]), (64, &[128, 256, 1024, 8192]), (512, &[128, 256, 1024, 8192, 65_536])];
 
-/// One chain of `N` subnetworks, batch 128, on each machine.
+/// Table of one chain of `N` subnetworks with batch 128 on each machine.
 fn chains(planners: &mut [Planner<'_>]) -> Result<String> {
     let mut rows = Vec::new();
     for pieces in CHAINS {
@@ -45,7 +45,7 @@ fn chains(planners: &mut [Planner<'_>]) -> Result<String> {
             let found = planner.parareal(ask, pieces, 1)?;
             row.push(format!("{:.2}", planner.serial() / found.makespan()));
             if shares.is_empty() {
-                // The sum of an empty list is a negative zero.
+                // The sum of an empty list is -0.0; adding 0.0 makes it positive.
                 let link = 0.0 + found.critical_time(|kind| !kind.is_work());
                 let chain = found.critical_time(Activity::is_coarse);
                 let fine = found.makespan() - chain - link;
@@ -61,7 +61,7 @@ fn chains(planners: &mut [Planner<'_>]) -> Result<String> {
     Ok(table(&[&heading[..], &["memory, GB"]].concat(), &rows))
 }
 
-/// One pipeline and one chain, batch 128, without replicas.
+/// Table of one pipeline and one chain with batch 128, without replicas.
 fn rows_of_gpus(planner: &mut Planner<'_>) -> Result<String> {
     let mut rows = Vec::new();
     for gpus in [2, 4, 8, 16, 24, 32, 64, 128] {
@@ -95,7 +95,7 @@ fn rows_of_gpus(planner: &mut Planner<'_>) -> Result<String> {
     Ok(table(&heading, &rows))
 }
 
-/// The best of each method, with replicas.
+/// Table of the best setting of each method, with replicas.
 fn alternatives(planner: &mut Planner<'_>, fixed: f64) -> Result<String> {
     let mut rows = Vec::new();
     for (gpus, batches) in QUESTIONS {
@@ -110,7 +110,7 @@ fn alternatives(planner: &mut Planner<'_>, fixed: f64) -> Result<String> {
     Ok(table(&["GPUs", "batch", "data parallel", "GPipe and data", "parareal and data"], &rows))
 }
 
-/// The bytes that ranks send.
+/// Table of the bytes that ranks send.
 fn traffic() -> Result<String> {
     let mut rows = Vec::new();
     for subnetworks in [3, 6, 12, 18, 24] {

@@ -1,4 +1,4 @@
-//! Methods of training on many GPUs, and the best setting of each.
+//! Methods of training on many GPUs, and a search for the best setting of each.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,33 +15,34 @@ use crate::pipeline::{Stage, averaged, gpipe, stage_cuts};
 
 /// Numbers of pieces to try.
 const PIECES: [usize; 13] = [2, 3, 4, 6, 8, 12, 16, 18, 24, 32, 48, 64, 128];
-/// A chain of more subnetworks is slower in all cases.
+/// Largest number of subnetworks to try. A longer chain is slower in all cases.
 const MAX_SUBNETWORKS: usize = 32;
-/// Numbers of units whose gradients are averaged together.
+/// Numbers of units whose gradients are averaged together, to try.
 const LOTS: [usize; 4] = [4, 16, 64, 333];
-/// The factor that more GPUs or pieces must gain to be chosen.
+/// Smallest factor of speedup for which a setting with more GPUs or pieces is preferred.
 const WORTH: f64 = 1.02;
 
-/// A way to spread a network over GPUs; all but the second one also use replicas.
+/// A method of distributing a network over GPUs. All methods except [`Self::ModelParallel`] also use
+/// replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     /// Replicas of the whole network.
     DataParallel,
-    /// Stages one after the other.
+    /// Stages that run one after the other.
     ModelParallel,
-    /// Stages and micro-batches.
+    /// Stages with micro-batches (GPipe).
     Pipeline { recompute: bool },
-    /// Subnetworks.
+    /// Subnetworks of a parareal network.
     Parareal,
 }
 
 impl Method {
-    /// The methods that are compared, each with replicas.
+    /// The methods that are compared with replicas.
     pub(crate) const COMPARED: [Self; 3] =
         [Self::DataParallel, Self::Pipeline { recompute: false }, Self::Parareal];
 }
 
-/// A question: the number of GPUs, and the images of one step of all of them together.
+/// The number of GPUs and the total batch size for which a setting is searched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
     pub(crate) gpus: usize,
@@ -50,15 +51,15 @@ pub(crate) struct Question {
     pub(crate) fixed: f64,
 }
 
-/// The setting of a method.
+/// A setting of a method, with its predicted speedup.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) pieces: usize,
     pub(crate) replicas: usize,
     pub(crate) micro_batches: usize,
-    /// The number of images that a batch normalization takes its statistics over.
+    /// Number of images over which a batch normalization computes its statistics.
     pub(crate) together: usize,
-    /// Images per second, relative to one GPU with [`PAPER_BATCH`] images a step.
+    /// Images per second, relative to one GPU with [`PAPER_BATCH`] images per step.
     pub(crate) speedup: f64,
 }
 
@@ -73,14 +74,14 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Finds the best setting of each method on one machine.
+/// Search for the best setting of each method on one machine.
 pub(crate) struct Planner<'a> {
     net: ResNet,
     machine: &'a Machine,
-    /// The cuts by the number of stages, and by that of subnetworks.
+    /// Cuts by the number of stages, and by the number of subnetworks.
     stages: HashMap<usize, Cuts>,
     subnetworks: HashMap<usize, Vec<Cuts>>,
-    /// A step of one GPU with [`PAPER_BATCH`] images.
+    /// Duration of a step of one GPU with [`PAPER_BATCH`] images.
     serial: f64,
 }
 
@@ -92,8 +93,8 @@ impl<'a> Planner<'a> {
         Ok(Self { net, machine, stages, subnetworks, serial })
     }
 
-    /// Returns the best setting on at most this many GPUs; of settings that differ little, the one
-    /// with fewer GPUs.
+    /// Returns the best setting on at most this many GPUs. A setting with more GPUs or pieces must be faster
+    /// by the factor [`WORTH`].
     pub(crate) fn best(&mut self, method: Method, ask: Question) -> Result<Answer, PlanError> {
         let pieces = match method {
             Method::DataParallel => vec![1],
@@ -206,7 +207,8 @@ impl<'a> Planner<'a> {
     ) -> Result<Prediction, PlanError> {
         let own = costs(&self.net, pieces);
         if !self.subnetworks.contains_key(&pieces) {
-            // The search supports links of one speed: that of the fastest, or of the slowest.
+            // The search supports only links of equal speed, so it is run with the fastest and with the
+            // slowest link.
             let mut cuts = Vec::new();
             for gpus in [1, usize::MAX] {
                 let link = self.machine.slowest(gpus);
@@ -242,13 +244,13 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The program of a step whose segments have this many units.
+/// Returns the schedule of a step whose segments have this many units.
 fn overlap(segment_units: usize) -> Schedule {
     Schedule::Overlap(ProgramOptions { segment_units, ..ProgramOptions::default() })
 }
 
-/// Returns the time of a step of replicas of a whole network. Gradients are averaged during the
-/// backward pass, in lots of the best size.
+/// Returns the duration of a step of replicas of a whole network. Gradients are averaged during the backward
+/// pass, in groups of the best size.
 fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64, PlanError> {
     let cuts = Cuts::even(costs.units(), 1)?;
     let layout = Layout::threads(1, 1, replicas)?;
@@ -263,8 +265,8 @@ fn replicated(costs: &dyn CostModel, replicas: usize, link: Link) -> Result<f64,
 
 /// Returns the scenario of a chain on the GPUs of each replica.
 ///
-/// A scenario has one link, here the slowest. For a faster link fewer bytes are assumed, so that
-/// they take the right time.
+/// A scenario has a single link speed, here that of the slowest link. For a faster link, the number of bytes
+/// is reduced, so that the transfer takes the right time.
 fn chain(
     costs: &dyn CostModel,
     cuts: &Cuts,
@@ -281,7 +283,7 @@ fn chain(
     Ok(scenario)
 }
 
-/// The stages of a pipeline.
+/// Returns the stages of a pipeline.
 fn stages(costs: &dyn CostModel, cuts: &Cuts, machine: &Machine, replicas: usize) -> Vec<Stage> {
     let count = cuts.subnetworks();
     let stage = |index: usize| {
@@ -312,7 +314,7 @@ mod tests {
     use super::*;
     use crate::machine::MACHINES;
 
-    /// Units that take 1 s forward and 2 s backward, with 100 bytes of weights each.
+    /// Units that take 1 s forward and 2 s backward, and have 100 bytes of weights each.
     struct Equal(usize);
 
     impl CostModel for Equal {
@@ -345,13 +347,13 @@ mod tests {
     fn data_parallelism_by_hand() {
         let link = |latency| Link { latency, bandwidth: 100.0 };
         let step = |units, replicas, latency| replicated(&Equal(units), replicas, link(latency));
-        // Eight units, averaged in lots of four or all at once: forward until 8, backward until 16
-        // and 24. Two replicas exchange 2 · 200 bytes for a lot: until 20, and until 28.
+        // Eight units, averaged in groups of four or all at once: forward until 8, backward until 16 and 24.
+        // Two replicas exchange 2 · 200 bytes per group: until 20, and until 28.
         assert_eq!(step(8, 2, 0.0).unwrap(), 28.0);
-        // Four replicas: six messages of 100 bytes for a lot, from 24 until 30.
+        // Four replicas: six messages of 100 bytes per group, from 24 until 30.
         assert_eq!(step(8, 4, 0.0).unwrap(), 30.0);
-        // With two seconds of latency a lot takes 18 s: until 34 and 52. All eight at once take
-        // six messages of 200 bytes, 24 s, from 24 on.
+        // With two seconds of latency, a group takes 18 s: until 34 and 52. All eight units at once take six
+        // messages of 200 bytes, 24 s, starting at 24.
         assert_eq!(step(8, 4, 2.0).unwrap(), 48.0);
         assert_eq!(step(8, 1, 2.0).unwrap(), 24.0);
     }
@@ -388,7 +390,8 @@ mod tests {
             speedups(&nodes, Question { gpus: 8, batch: 128, fixed: 1.0 });
         assert!(data == 1.0 && (0.99..1.01).contains(&pipeline));
         assert!(parareal > 5.0, "{parareal}");
-        // If the batch can be shared, cutting gains nothing: the best setting has one piece.
+        // If the batch can be divided, cutting the network has no advantage, and the best setting has one
+        // piece.
         let [data, .., parareal] = speedups(&nodes, Question { gpus: 8, batch: 1024, fixed: 1.0 });
         assert_eq!(data, parareal);
     }

@@ -1,4 +1,4 @@
-//! The results as curves.
+//! Plots of the results.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use plotters::prelude::*;
 use crate::methods::{Method, Planner, Question};
 use crate::{CHAINS, Result};
 
-/// Images of a step in the comparison.
+/// Batch size of the comparison.
 const BATCH: usize = 1024;
 
 fn curve(name: &str, points: Vec<(f64, f64)>) -> Curve {
     Curve { name: name.into(), points, has_dots: true }
 }
 
-/// Draws speedups over `N`, and over GPUs at both extremes, as an SVG.
+/// Draws speedups as an SVG: over `N`, and over the number of GPUs for `fixed` = 1 and 0 (see [`Question`]).
 pub(crate) fn draw(path: &Path, planners: &mut [Planner<'_>]) -> Result<()> {
     let mut chains = Vec::new();
     for (planner, name) in planners.iter_mut().zip(["nodes of 8", "10 Gbit/s", "1 Gbit/s"]) {

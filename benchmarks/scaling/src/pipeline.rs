@@ -1,6 +1,6 @@
-//! GPipe: the network in stages, the batch in micro-batches that follow each other through them
-//! (Huang et al., "GPipe: Efficient Training of Giant Neural Networks using Pipeline Parallelism",
-//! NeurIPS 2019). With one micro-batch it is plain model parallelism.
+//! GPipe: the network is divided into stages and the batch into micro-batches, which pass through the stages
+//! one after the other (Huang et al., "GPipe: Efficient Training of Giant Neural Networks using Pipeline
+//! Parallelism", NeurIPS 2019). With one micro-batch, this is plain model parallelism.
 
 use parareal::net::Cuts;
 use parareal::plan::{Cost, CostModel};
@@ -8,31 +8,32 @@ use parareal::plan::{Cost, CostModel};
 /// The work of one stage for one micro-batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stage {
-    /// Seconds, forward and backward.
+    /// Durations of the forward and the backward pass in seconds.
     pub(crate) forward: f64,
     pub(crate) backward: f64,
-    /// Seconds of its output on the link after it, and of the gradient back.
+    /// Duration of the transfer of the output to the next stage in seconds. The transfer of the gradient back
+    /// takes the same time.
     pub(crate) link: f64,
-    /// Bytes of its weights.
+    /// Size of the weights in bytes.
     pub(crate) weights: f64,
-    /// Its units.
+    /// Number of units.
     pub(crate) units: usize,
 }
 
-/// A stage's pass over its last micro-batch, which gives its gradients.
+/// Time span of the backward pass of a stage for its last micro-batch, which completes the gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LastPass {
     pub(crate) begin: f64,
     pub(crate) end: f64,
 }
 
-/// Simulates one step: all micro-batches forward, then all of them backward, the last one first.
-/// Returns each stage's last pass; the step ends with the latest.
+/// Simulates one step: the forward passes of all micro-batches, then the backward passes, starting with the
+/// last micro-batch. Returns the last pass of each stage. The step ends when the latest of these passes ends.
 ///
-/// With equal stages, `M` micro-batches on `P` stages and free links this is
-/// `(M + P - 1) (f + b)`: the share `(P - 1) / (M + P - 1)` is the bubble. With `recompute` a stage
-/// keeps only its inputs and runs forward again, while it waits for the gradient if it has to wait.
-/// A link carries one tensor each way at a time.
+/// With `M` micro-batches, `P` equal stages and free links, the duration is `(M + P - 1) (f + b)`, of which
+/// the bubble has the share `(P - 1) / (M + P - 1)`. With `recompute`, a stage keeps only its inputs and
+/// repeats the forward pass, if possible while it waits for the gradient. A link transfers one tensor at a
+/// time in each direction.
 pub(crate) fn gpipe(stages: &[Stage], micro_batches: usize, recompute: bool) -> Vec<LastPass> {
     let mut at = vec![0.0_f64; stages.len()];
     let mut arriving = vec![0.0; micro_batches];
@@ -62,21 +63,21 @@ pub(crate) fn gpipe(stages: &[Stage], micro_batches: usize, recompute: bool) -> 
     passes
 }
 
-/// Returns the time at which the gradients of a stage have been averaged. They come out in `lots`
-/// equal lots during its last pass, and each lot takes `seconds` on the link, one after the other.
+/// Returns the time at which the gradients of a stage have been averaged. They become available in `lots`
+/// equal groups during the last pass. The groups are averaged one after the other; each takes `seconds`.
 pub(crate) fn averaged(pass: LastPass, lots: usize, seconds: f64) -> f64 {
     let (time, lots) = (pass.end - pass.begin, lots as f64);
     pass.begin + (time + seconds).max(time / lots + lots * seconds)
 }
 
-/// Returns the cuts for which the slowest stage is as fast as possible.
+/// Returns the cuts that minimize the time of the slowest stage.
 pub(crate) fn stage_cuts(costs: &dyn CostModel, stages: usize) -> Cuts {
     let units = costs.units();
     let time = |part: Cost| part.forward + part.backward();
     let unit: Vec<f64> = (0..units).map(|index| time(costs.unit(index))).collect();
     let [first, last] = [costs.preprocessing(0), costs.postprocessing()].map(time);
-    // Greedy cuts: a stage ends before it exceeds the limit, or when every stage to come needs a
-    // unit.
+    // Greedy cuts: a stage ends before it exceeds the limit, or when the remaining stages need all remaining
+    // units.
     let positions = |limit: f64| {
         let (mut positions, mut sum, mut begin) = (Vec::new(), first, 0);
         for (index, own) in unit.iter().enumerate() {
@@ -148,14 +149,14 @@ mod tests {
     #[test]
     fn gradients_are_hidden_by_the_last_pass() {
         let pass = LastPass { begin: 10.0, end: 14.0 };
-        // The link waits for the last lot; or it is the slower one.
+        // Either the link waits for the last group, or the link is slower than the pass.
         assert_eq!(averaged(pass, 4, 0.5), 14.5);
         assert_eq!(averaged(pass, 4, 3.0), 23.0);
         assert_eq!(averaged(pass, 1, 3.0), 17.0);
         assert_eq!(averaged(pass, 4, 0.0), 14.0);
     }
 
-    /// Dynamic programming: the least time of the slowest of this many stages.
+    /// Computes the smallest possible time of the slowest of this many stages, by dynamic programming.
     fn least(unit: &[f64], [first, last]: [f64; 2], stages: usize) -> f64 {
         let units = unit.len();
         let sums: Vec<f64> = std::iter::once(&0.0)
@@ -165,7 +166,7 @@ mod tests {
                 Some(*sum)
             })
             .collect();
-        // The first `end` units in one stage, then in one more each time.
+        // The first `end` units are in one stage. Each iteration adds a stage.
         let mut best = sums.clone();
         best[0] = f64::INFINITY;
         for stage in 1..stages {

@@ -1,6 +1,6 @@
 //! Tables as plain text, which is also Markdown.
 
-/// Formats rows under a heading, with all columns as wide as their widest cell.
+/// Formats rows under a heading. Each column is as wide as its widest cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
     let width = |column: usize| {

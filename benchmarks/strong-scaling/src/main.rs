@@ -1,4 +1,4 @@
-//! Strong scaling: the same training step with one worker and with two, one thread each.
+//! Measures strong scaling: the same training step with one worker and with two workers of one thread each.
 //!
 //! ```sh
 //! cargo run --release -p strong-scaling -- [ROUNDS [BATCH [DEPTH]]]
@@ -20,14 +20,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The batch that every step takes.
+/// The batch of every step.
 #[derive(Clone)]
 struct Batch {
     images: Tensor<4>,
     labels: Tensor<1, Int>,
 }
 
-/// One network on workers.
+/// A network on one or two workers.
 struct Setting {
     name: String,
     executor: Box<dyn Executor<ResNet, CrossEntropy>>,
@@ -75,11 +75,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The number of subnetworks on the second of two workers: nothing overlaps its part of the chain,
-/// so it gets as few as possible.
+/// Number of subnetworks on the second of two workers. It is as small as possible, because nothing overlaps
+/// the second worker's part of the chain.
 const ON_LAST: usize = 1;
 
-/// Cuts with `middle` units for the first of two workers, each worker's part cut evenly.
+/// Returns cuts with `middle` units on the first of two workers. The part of each worker is cut evenly.
 fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
     let low = Cuts::even(middle, subnetworks - ON_LAST)?;
     let high = Cuts::even(units - middle, ON_LAST)?;
@@ -88,12 +88,12 @@ fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
     Ok(Cuts::new(units, positions)?)
 }
 
-/// Moves the cut between two workers to the place where they finish together.
+/// Moves the cut between two workers until both finish at the same time.
 ///
-/// Forward, the second worker can start its part of the chain once the first has done its fine
-/// work and its own part of the chain; backward it is the same the other way round. So the first
-/// worker's fine and coarse time should equal the second's fine time. Each trial is measured; of
-/// all, the one with the shortest step is kept.
+/// In the forward pass, the second worker can start its part of the chain once the first worker has completed
+/// its fine work and its own part of the chain. In the backward pass, the roles are reversed. The fine and
+/// coarse time of the first worker should therefore equal the fine time of the second. Each trial is
+/// measured, and the one with the shortest step is kept.
 fn balanced(net: &ResNet, subnetworks: usize, batch: &Batch) -> Result<Cuts> {
     let units = net.units();
     let mut middle = units / 3;
@@ -124,7 +124,7 @@ fn fine_seconds(time: &parareal::exec::SubnetworkTime) -> f64 {
     time.fine.as_secs_f64()
 }
 
-/// Runs a step of each of two whole networks at once: the speed of two cores without any
+/// Runs steps of two whole networks at the same time, which shows the speed of two cores without any
 /// dependence.
 fn both(pair: &mut [Setting; 2], batch: &Batch) -> Result<()> {
     let [first, second] = pair;
@@ -141,7 +141,7 @@ fn main() -> Result<()> {
         std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
     };
     let (rounds, batch_size, depth) = (argument(1, 9)?, argument(2, 32)?, argument(3, 164)?);
-    // The cheapest chain: one bottleneck unit for each interface.
+    // The cheapest chain has one bottleneck unit for each interface.
     let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
     let net = net.with_coarse_units(Some(1));
 
@@ -162,13 +162,13 @@ fn main() -> Result<()> {
     }
     let mut copies = [Setting::new(&net, &serial, 1, 1)?, Setting::new(&net, &serial, 1, 1)?];
 
-    // Settings alternate, so that a drift of the machine's speed affects all of them.
+    // Settings alternate, so that changes in the speed of the machine affect all of them.
     for round in 0..=rounds {
         for setting in &mut settings {
             setting.timed_step(&batch)?;
         }
         both(&mut copies, &batch)?;
-        // The first step of each allocates memory that the others reuse.
+        // The first step of each setting is a warm-up: it allocates the memory that later steps reuse.
         if round == 0 {
             settings.iter_mut().chain(&mut copies).for_each(|setting| setting.times.clear());
         }

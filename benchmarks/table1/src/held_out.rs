@@ -1,4 +1,4 @@
-//! Tables of what is chosen on held-out training images: coarse units and learning rates.
+//! Tables of the comparisons on held-out training images: coarse units and learning rates.
 
 use parareal_models::resnet::CostTable;
 
@@ -9,11 +9,11 @@ use crate::row::Row;
 use crate::study::TRIED_RATES;
 use crate::table::{counts, duration, errors, groups, lines, mean, millions, remarks};
 
-/// A unit may have this share of the parameters and of the time of the paper's coarse network.
+/// Largest share of the parameters, and of the time, of the paper's coarse network for a unit to be marked.
 const LIMIT: f64 = 1.0 / 3.0;
 
-/// Returns the table of coarse units, whose rows differ in nothing else. Without measured costs it has no times on
-/// the chain.
+/// Returns the table of coarse units. Its rows differ only in the coarse units. Without measured costs, it
+/// has no times on the chain.
 ///
 /// # Errors
 /// If a network cannot be built, or the costs lack one of its components.
@@ -72,7 +72,8 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
     Ok(format!("{}\n\n{}\n\n{}", counts(&own, results), lines(cells), remarks(&text, &records)))
 }
 
-/// Returns the table of learning rates. The best one of a network is bold once all have finished.
+/// Returns the table of learning rates. The best rate for a network is bold once all of its runs have
+/// finished.
 pub(crate) fn rates(rows: &[Row], results: &Results) -> String {
     let mut cells = vec![vec!["network".to_string(), "images and epochs".into()]];
     cells[0].extend(TRIED_RATES.map(|rate| rate.to_string()));
@@ -124,7 +125,7 @@ mod tests {
             results.add(record(row, 1, 4, error, 600.0)).unwrap();
         }
         let text = units(&rows, &results, Some(&costs(&UnitKind::ALL))).unwrap();
-        // A strided unit takes 11 s and another one 1.1 s, at two interfaces.
+        // There are two interfaces. A strided unit takes 11 s, any other unit 1.1 s.
         let papers = line(&text, "basic × 4");
         assert!(papers.starts_with("| basic × 4 | 40.00 | - | "), "{papers}");
         assert!(papers.ends_with("M | 1.00 | 28600.0 ms | 1.00 |  | 10.0 min |"), "{papers}");
@@ -162,7 +163,7 @@ mod tests {
         let found = marked(UnitKind::Depthwise);
         assert!(found.contains(&"| quarter × 4".into()), "{found:?}");
         assert!(!found.iter().any(|title| title.starts_with("| depthwise")), "{found:?}");
-        // As many parameters as the paper's.
+        // It has as many parameters as the paper's coarse network.
         assert!(!found.iter().any(|title| title.starts_with("| coarsened × 4")), "{found:?}");
         assert!(marked(UnitKind::Quarter).contains(&"| depthwise × 4".into()));
     }

@@ -6,17 +6,18 @@ use crate::record::{Results, RunRecord};
 use crate::row::Row;
 use crate::table::{counts, duration, error_after, lines, mean, remarks};
 
-/// Mean seconds of the parts of the runs of a row.
+/// Mean durations, in seconds, of the parts of a row's runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parts {
-    /// The run that they start from, with its distillation.
+    /// Duration of the run whose weights they start from, including its distillation.
     pub(crate) source: f64,
     pub(crate) distillation: f64,
     pub(crate) training: f64,
 }
 
 impl Parts {
-    /// Returns the parts of a row, `None` before a run of it and of the row that it starts from have finished.
+    /// Returns the parts of a row; `None` until a run of the row, and of the row that it starts from, has
+    /// finished.
     pub(crate) fn of(row: &Row, results: &Results) -> Option<Self> {
         let records = results.of(row);
         let source = match &row.source {
@@ -33,7 +34,7 @@ impl Parts {
         })
     }
 
-    /// Seconds before the training.
+    /// Returns the duration before the training, in seconds.
     pub(crate) fn before_training(&self) -> f64 {
         self.source + self.distillation
     }
@@ -43,7 +44,7 @@ fn distillation_seconds(record: &RunRecord) -> f64 {
     record.distillation.as_ref().map_or(0.0, |distillation| distillation.seconds)
 }
 
-/// Returns the tables of errors after each epoch, of times, and of the losses of distillations.
+/// Returns three tables: errors after each epoch, times, and losses of distillations.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let own: Vec<_> = rows.iter().collect();
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
@@ -88,7 +89,8 @@ fn times(rows: &[Row], results: &Results) -> String {
     lines(cells)
 }
 
-/// The losses at each interface, `None` before a distillation has finished. Those of the first seed.
+/// Returns a table of the losses at each interface for the first seed; `None` until a distillation has
+/// finished.
 fn losses(rows: &[Row], results: &Results) -> Option<String> {
     let mut cells = Vec::new();
     for row in rows {
@@ -134,7 +136,7 @@ mod tests {
         let rows = study::initialization(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         results.add(distilled(90.0)).unwrap();
-        // The time of the run that it starts from is not known.
+        // The duration of the run that this run starts from is not known.
         assert_eq!(Parts::of(&rows[2], &results), None);
         results.add(record(&row("initialization-serial-29"), 1, 6, 0.4, 300.0)).unwrap();
         let text = markdown(&rows, &results);

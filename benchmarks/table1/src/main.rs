@@ -1,7 +1,10 @@
-//! The paper's Table 1 in small: trains what is left of its rows, and makes the table and the picture of
-//! README.md. With `--full` the paper's own configuration, for GPUs and complete data sets. With `--screening` and
-//! `--rates` the comparisons on held-out images by which coarse units and learning rates are chosen, and with
-//! `--initialization` that of initial weights.
+//! A small version of the paper's Table 1: trains the remaining runs, and writes the table and the picture of
+//! README.md.
+//!
+//! - `--full` selects the paper's configuration, for GPUs and complete data sets.
+//! - `--screening` and `--rates` select the comparisons on held-out images that choose coarse units and
+//!   learning rates.
+//! - `--initialization` selects the comparison of initial weights.
 //!
 //! ```sh
 //! cargo run --release -p table1 -- --data-dir DIR --scratch DIR
@@ -158,12 +161,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what happens on standard error.
+/// Prints a message on standard error.
 fn note(message: &str) {
     eprintln!("{message}");
 }
 
-/// Returns false if it was interrupted.
+/// Runs the command. Returns false if it was interrupted.
 fn run(arguments: Arguments) -> Result<bool> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let rows = arguments.rows()?;
@@ -194,7 +197,7 @@ fn run(arguments: Arguments) -> Result<bool> {
     train(&machine, &rows, &mut results)
 }
 
-/// Trains what is left, alone in its folder of unfinished runs.
+/// Trains the remaining runs. Only one process at a time may use the folder of unfinished runs.
 fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool> {
     let scratch = &machine.scratch.folder;
     fs::create_dir_all(scratch)?;
@@ -203,7 +206,7 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
         format!("another table1 process is using {}; wait for it, or stop it", scratch.display())
     };
     lock.try_lock().map_err(|_| in_use())?;
-    // A build during the runs then changes none of them.
+    // The program is copied, so that a build during the runs does not affect them.
     let copied = scratch.join("parareal");
     fs::copy(&machine.parareal, &copied)
         .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
@@ -215,7 +218,7 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
     machine.run(rows, results, &stop)
 }
 
-/// Trains every row for a moment, in a new folder, and makes its table and picture there.
+/// Trains every row for a few steps in a new folder, and writes the tables and the picture there.
 fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> {
     let name = format!("table1-rehearsal-{}", arguments.study().name());
     let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir).join(name);
@@ -238,7 +241,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     Ok(done)
 }
 
-/// Arguments of `parareal train` that do not determine the result.
+/// Returns the arguments of `parareal train` that do not affect the result.
 fn machine_arguments(arguments: &Arguments) -> Vec<String> {
     let default = (!arguments.full).then_some(1);
     let mut list = Vec::new();
@@ -273,7 +276,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
             continue;
         }
         let found = match row.dataset {
-            // Of the images of a rehearsal these are taken.
+            // Numbers of images in a rehearsal.
             DatasetName::Shapes => [32, 20],
             name => {
                 let folder = arguments.data_dir.as_deref();

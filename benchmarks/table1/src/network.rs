@@ -8,33 +8,34 @@ use parareal_models::resnet::{
 
 use crate::Result;
 
-/// Units of a coarse network.
+/// The units of a coarse network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Coarse {
     pub(crate) kind: CoarseKind,
-    /// `None` for the rule of the kind.
+    /// Number of units; `None` for the default of the kind.
     pub(crate) units: Option<usize>,
 }
 
 impl Coarse {
-    /// The coarse network of `parareal train` without flags, which is the recommended one.
+    /// The recommended coarse network, which is the default of `parareal train`.
     pub(crate) const RECOMMENDED: Self = Self { kind: CoarseKind::Auto, units: None };
     /// The paper's coarse network.
     pub(crate) const BASIC: Self = Self { kind: CoarseKind::Units(UnitKind::Basic), units: None };
 
-    /// A number of units of one kind.
+    /// Returns a coarse network with a number of units of one kind.
     pub(crate) const fn of(kind: UnitKind, units: usize) -> Self {
         Self { kind: CoarseKind::Units(kind), units: Some(units) }
     }
 
-    /// Replaces `auto` by what it stands for, because a result must not change its meaning with the recommendation.
+    /// Replaces `auto` by the kind that it stands for, because a result must keep its meaning when the
+    /// recommendation changes.
     pub(crate) fn resolved(self, subnetworks: usize) -> Self {
         let (kind, units) = self.kind.resolved(self.units, subnetworks);
         Self { kind, units }
     }
 }
 
-/// A ResNet and how it is cut.
+/// A ResNet and its cuts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Network {
     pub(crate) depth: usize,
@@ -44,7 +45,7 @@ pub(crate) struct Network {
     pub(crate) coarse: Option<Coarse>,
 }
 
-/// Channels of the images and number of classes.
+/// Number of channels of the images, and number of classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Shape {
     pub(crate) channels: usize,
@@ -54,7 +55,7 @@ pub(crate) struct Shape {
 /// Returns the channels and classes of a published or built-in data set.
 ///
 /// # Errors
-/// For a folder of images, whose classes are not known here.
+/// If the data set is a folder of images, because its classes are not known.
 pub(crate) fn shape_of(dataset: DatasetName) -> Result<Shape> {
     let (channels, classes) = match dataset {
         DatasetName::Mnist => (1, 10),
@@ -84,8 +85,8 @@ impl Network {
         Ok(cuts.interfaces().map(|interface| net.coarse_choice(&interface)).collect())
     }
 
-    /// Returns the seconds of all coarse networks on the chain, forward pass and input gradient, for a batch as
-    /// that of the measured costs.
+    /// Returns the time of all coarse networks on the chain in seconds: forward pass and input gradient, for
+    /// the batch size of the measured costs.
     ///
     /// # Errors
     /// If the network cannot be built or cut, or the costs lack one of its components.
@@ -97,7 +98,7 @@ impl Network {
         Ok(coarse.map(|cost| cost.forward + cost.input_gradient).sum())
     }
 
-    /// Title in a table, such as `N = 3, depthwise × 4`.
+    /// Returns the title in a table, such as `N = 3, depthwise × 4`.
     ///
     /// # Errors
     /// If the network cannot be built or cut.
@@ -127,10 +128,11 @@ pub(crate) fn parameters(network: &Network, shape: Shape) -> Result<ParameterCou
     Ok(Summary::new(&net, &cuts)?.parameters)
 }
 
-/// Returns the width whose number of parameters is nearest to the one wanted. `of_width` grows with the width.
+/// Returns the width whose number of parameters is nearest to `wanted`. `of_width` returns the number of
+/// parameters, which must increase with the width.
 ///
 /// # Errors
-/// Those of `of_width`.
+/// If `of_width` fails.
 pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>) -> Result<usize> {
     let mut below = 1;
     let mut above = 2;
@@ -171,8 +173,8 @@ pub(crate) mod tests {
         assert_eq!(network(3, Some(auto)).title().unwrap(), title);
     }
 
-    /// Costs of a unit of 1 s where the shape stays and 10 s where it changes, and a tenth of that for the
-    /// input gradient.
+    /// Returns costs of 1 s for a unit that keeps the shape and 10 s for a unit that changes it, with a tenth
+    /// of that for the input gradient.
     pub(crate) fn costs(kinds: &[UnitKind]) -> CostTable {
         let components = CostTable::components_of(&ResNet::new(29).unwrap(), kinds);
         let cost = |component| {

@@ -5,12 +5,12 @@ use parareal_models::resnet::{PAPER_EPOCHS, PAPER_HOURS};
 
 use crate::Result;
 
-/// Numbers of subnetworks of the paper's Table 1, with the parameters that it prints, in millions.
+/// Numbers of subnetworks in the paper's Table 1, with the numbers of parameters in millions.
 pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
     [(1, 10.3), (3, 15.9), (6, 16.1), (12, 16.2), (18, 19.4)];
 
-/// A data set of the paper's Table 1: images for training and test, and error in percent for each number of
-/// subnetworks.
+/// A data set of the paper's Table 1: the numbers of training and test images, and the error in percent for
+/// each number of subnetworks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PaperDataset {
     pub(crate) name: DatasetName,
@@ -41,17 +41,18 @@ pub(crate) const PAPER_DATASETS: [PaperDataset; 4] = [
     },
 ];
 
-/// Seconds of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper: for estimates only.
+/// Duration of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper, in seconds. It is used for
+/// estimates only.
 pub(crate) const PAPER_EPOCH_SECONDS: f64 = PAPER_HOURS[0].1 / PAPER_EPOCHS as f64;
 
 /// The paper's numbers for a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct PaperCells {
-    /// Parameters, in millions.
+    /// Number of parameters in millions.
     pub(crate) parameters: Option<f64>,
-    /// Error, in percent.
+    /// Error in percent.
     pub(crate) error: Option<f64>,
-    /// Wall clock of the whole training, in seconds.
+    /// Wall-clock time of the whole training in seconds.
     pub(crate) seconds: Option<f64>,
 }
 
@@ -70,10 +71,10 @@ impl PaperCells {
     }
 }
 
-/// Refuses a data set of the paper that has fewer images than it is published with.
+/// Checks that a data set of the paper has all of its published images.
 ///
 /// # Errors
-/// One line that names both numbers.
+/// If images are missing. The message is one line with the numbers found and expected.
 pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) -> Result<()> {
     let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
     let [all_train, all_test] = set.map_or([0, 0], |set| set.images);

@@ -1,4 +1,5 @@
-//! Results as a picture: for each group the error of every seed at the end, and the mean error over epochs.
+//! Plots of the results: for each group, the error of every seed after the last epoch, and the mean error
+//! over epochs.
 
 use plots::{Area, COLORS, Curve, Style};
 use plotters::prelude::*;
@@ -12,13 +13,13 @@ use crate::table::{error_after, error_name, errors, groups, title};
 
 /// Size of a panel in pixels.
 const PANEL: (u32, u32) = (480, 330);
-/// Size of a panel with curves alone.
+/// Size of a panel that contains only curves.
 const WIDE_PANEL: (u32, u32) = (560, 420);
 
-/// Returns the picture as an SVG, `None` without results.
+/// Returns the picture as an SVG; `None` if there are no results.
 ///
 /// # Errors
-/// If it cannot be drawn.
+/// If the picture cannot be drawn.
 pub(crate) fn svg(rows: &[Row], results: &Results) -> Result<Option<String>> {
     let finished =
         |group: &&str| rows.iter().any(|row| row.group == *group && !results.of(row).is_empty());
@@ -43,7 +44,7 @@ pub(crate) fn svg(rows: &[Row], results: &Results) -> Result<Option<String>> {
     Ok(Some(svg))
 }
 
-/// Each seed as a point, and the mean with its standard error, for each row from top to bottom.
+/// Draws the rows from top to bottom, with a point for each seed, and the mean with its standard error.
 fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) -> Result<()> {
     let of_rows: Vec<_> = rows.iter().map(|row| errors(&results.of(row))).collect();
     let all = || of_rows.iter().flatten().map(|(_, error)| *error);
@@ -84,7 +85,7 @@ fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) ->
     Ok(())
 }
 
-/// The mean error of all seeds after each epoch.
+/// Draws the mean error of all seeds after each epoch.
 fn over_epochs(area: &Area<'_>, rows: &[&Row], results: &Results) -> Result<()> {
     let curves =
         curves(rows, results, |_, epochs| Some((1..=epochs).map(|epoch| epoch as f64).collect()));
@@ -93,11 +94,13 @@ fn over_epochs(area: &Area<'_>, rows: &[&Row], results: &Results) -> Result<()> 
     error_panel(area, (&title, "epoch"), curves, legend, 0.1)
 }
 
-/// Returns a picture of the mean error of all seeds over epochs and over wall clock, which starts with the run that a
-/// run starts from and its distillation; `None` without results.
+/// Returns a picture of the mean error of all seeds over epochs and over wall-clock time; `None` if there are
+/// no results.
+///
+/// The wall-clock time of a run includes its distillation and the run that provides its initial weights.
 ///
 /// # Errors
-/// If it cannot be drawn.
+/// If the picture cannot be drawn.
 pub(crate) fn over_epochs_and_time(rows: &[Row], results: &Results) -> Result<Option<String>> {
     let rows: Vec<_> = rows.iter().collect();
     if rows.iter().all(|row| results.of(row).is_empty()) {
@@ -119,8 +122,8 @@ pub(crate) fn over_epochs_and_time(rows: &[Row], results: &Results) -> Result<Op
     Ok(Some(svg))
 }
 
-/// Returns the mean minutes until the end of each epoch, from the start of the run that a run starts from. `None` before
-/// both have finished.
+/// Returns the mean time until the end of each epoch in minutes, including the run that provides the initial
+/// weights; `None` until both runs have finished.
 fn minutes(row: &Row, epochs: usize, results: &Results) -> Option<Vec<f64>> {
     let start = Parts::of(row, results)?.before_training();
     let records = results.of(row);
@@ -131,8 +134,8 @@ fn minutes(row: &Row, epochs: usize, results: &Results) -> Option<Vec<f64>> {
     (0..epochs).map(|epoch| Some((start + training(epoch)?) / 60.0)).collect()
 }
 
-/// The mean error of all seeds after each epoch, for each row with results. `places` are those of its epochs on the
-/// horizontal axis, `None` where they are not known.
+/// Returns a curve of the mean error of all seeds after each epoch, for each row with results. `places`
+/// returns the horizontal positions of a row's epochs; `None` if they are not known.
 fn curves(
     rows: &[&Row],
     results: &Results,
@@ -152,8 +155,8 @@ fn curves(
     curves
 }
 
-/// Draws curves of errors, on a logarithmic axis if it spans a decade: within one it might have no label. The horizontal
-/// axis has a margin beyond the last point.
+/// Draws curves of errors. The vertical axis is logarithmic if it spans at least a decade; on a shorter one,
+/// it might have no label. The horizontal axis extends beyond the last point.
 fn error_panel(
     area: &Area<'_>,
     (title, x): (&str, &str),
@@ -173,7 +176,7 @@ fn error_panel(
         y_format: |value| format!("{}", (100.0 * value).round() / 100.0),
         legend,
     };
-    // An error of zero has no place on a logarithmic axis.
+    // A logarithmic axis cannot show an error of zero.
     let positive = points().filter(|point| point.1 > 0.0);
     let (x, y) = (0.0..last + margin, plots::log_range(positive));
     if y.end < 10.0 * y.start {
@@ -236,7 +239,7 @@ mod tests {
         for (error, expected) in [(0.35, "40"), (0.002, "1")] {
             results.add(record(&rows[0], 1, 6, error, 60.0)).unwrap();
             let picture = over_epochs_and_time(&rows, &results).unwrap().unwrap();
-            // Those of vertical axes end there.
+            // Labels of vertical axes are anchored at their end.
             let texts = picture.split("<text ").filter(|text| text.contains(r#"anchor="end""#));
             let labels: Vec<_> = texts.filter_map(|text| text.lines().nth(1)).collect();
             assert!(labels.contains(&expected), "{labels:?}");
@@ -255,7 +258,7 @@ mod tests {
             let picture = over_epochs_and_time(&rows, results).unwrap().unwrap();
             picture.matches(r##"stroke="#56B4E9""##).count()
         };
-        // Over epochs alone, with the legend.
+        // Only the plot over epochs, with the legend.
         assert_eq!(minutes(&run, 6, &results), None);
         assert_eq!(lines(&results), 2);
         results.add(record(&source, 1, 6, 0.4, 300.0)).unwrap();

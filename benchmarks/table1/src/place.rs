@@ -14,7 +14,7 @@ use crate::{held_out, initialization, picture, table};
 /// A set of runs that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Study {
-    /// The paper's Table 1 in small.
+    /// A small version of the paper's Table 1.
     Small,
     /// The paper's Table 1.
     Full,
@@ -26,7 +26,7 @@ pub(crate) enum Study {
     Initialization,
 }
 
-/// The lines between which a table stands.
+/// The lines that mark the beginning and the end of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {
     pub(crate) begin: &'static str,
@@ -34,7 +34,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Puts a text between the marks of a document, instead of what is there.
+    /// Replaces the text between the marks of a document.
     ///
     /// # Errors
     /// If the document lacks one of the marks.
@@ -47,7 +47,7 @@ impl Marks {
 }
 
 impl Study {
-    /// The name, used in names of folders.
+    /// The name, which is used in names of folders.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Small => "small",
@@ -58,7 +58,7 @@ impl Study {
         }
     }
 
-    /// The folder of its README, next to those of the other benchmarks.
+    /// The folder of the README, next to the folders of the other benchmarks.
     fn folder(self) -> &'static str {
         match self {
             Self::Small | Self::Full => "table1",
@@ -67,7 +67,8 @@ impl Study {
         }
     }
 
-    /// The folder of its results, within that of its README. Records name their rows, so two studies can share one.
+    /// The folder of the results, within the folder of the README. Two studies can share it, because records
+    /// name their rows.
     fn results(self) -> &'static str {
         match self {
             Self::Full => "results/full",
@@ -85,7 +86,7 @@ impl Study {
         }
     }
 
-    /// The part of the alternative text of the picture that says which errors it shows.
+    /// The part of the picture's alternative text that says which errors it shows.
     fn shown(self) -> &'static str {
         match self {
             Self::Initialization => "over epochs and over wall clock",
@@ -118,20 +119,20 @@ pub(crate) struct Place {
     costs: PathBuf,
 }
 
-/// The output of `parareal bench --json`, as far as it is used.
+/// The fields of `parareal bench --json` that are used.
 #[derive(Deserialize)]
 struct Bench {
     costs: CostTable,
 }
 
 impl Place {
-    /// The files of a study among the benchmarks in a folder.
+    /// Returns the files of a study in the folder of the benchmarks.
     pub(crate) fn new(benchmarks: &Path, study: Study) -> Self {
         let costs = benchmarks.join("coarse-units/costs.json");
         Self { costs, ..Self::within(&benchmarks.join(study.folder()), study) }
     }
 
-    /// The files of a rehearsal in a folder. Costs are those of `self`.
+    /// Returns the files of a rehearsal in a folder, with the costs of `self`.
     pub(crate) fn rehearsal(&self, folder: &Path) -> Self {
         Self { costs: self.costs.clone(), ..Self::within(folder, self.study) }
     }
@@ -162,7 +163,7 @@ impl Place {
         }
     }
 
-    /// Reads the costs of coarse units, `None` before they are measured.
+    /// Reads the costs of coarse units; `None` if they have not been measured yet.
     fn costs(&self) -> Result<Option<CostTable>> {
         if !self.costs.exists() {
             return Ok(None);
@@ -173,7 +174,7 @@ impl Place {
         Ok(Some(bench.costs))
     }
 
-    /// README and picture as they follow from the results. There is no picture without results.
+    /// Returns README and picture as generated from the results. There is no picture if there are no results.
     fn made(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.readme.display());
         let document = fs::read_to_string(&self.readme).map_err(|error| told(&error))?;
@@ -198,7 +199,7 @@ impl Place {
     /// Writes the tables to README, and the plot next to it.
     ///
     /// # Errors
-    /// If README has no place for them, or a file cannot be read or written.
+    /// If README has no marks for the tables, or a file cannot be read or written.
     pub(crate) fn write(&self, rows: &[Row], results: &Results) -> Result<()> {
         let (document, svg) = self.made(rows, results)?;
         fs::write(&self.readme, document)?;
@@ -211,7 +212,7 @@ impl Place {
     /// Compares README and picture with the results.
     ///
     /// # Errors
-    /// If one of them differs, or as for [`Self::write`].
+    /// If one of them differs, or a file cannot be read.
     pub(crate) fn check(&self, rows: &[Row], results: &Results) -> Result<()> {
         let (document, svg) = self.made(rows, results)?;
         let picture = self.picture.as_ref().map(|path| (path, svg));

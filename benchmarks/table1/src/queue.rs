@@ -1,4 +1,4 @@
-//! The order of runs, and what is left to do.
+//! The remaining runs and their order.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use crate::record::Results;
 use crate::row::{Epochs, Row};
 use crate::scratch::{Scratch, has_checkpoint, is_complete};
 
-/// A run that is not finished.
+/// A run that has not finished.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending<'a> {
     pub(crate) row: &'a Row,
     pub(crate) seed: u64,
-    /// `None` while they depend on other runs.
+    /// Number of epochs; `None` while it depends on other runs.
     pub(crate) epochs: Option<usize>,
-    /// Estimated seconds of training.
+    /// Estimated training time in seconds.
     pub(crate) seconds: f64,
 }
 
-/// Returns the runs that are left, seed by seed over all rows.
+/// Returns the remaining runs: all rows with the first seed, then all rows with the second, and so on.
 pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>> {
     let last = rows.iter().flat_map(|row| &row.seeds).max().copied().unwrap_or(0);
     let mut left = Vec::new();
@@ -32,17 +32,17 @@ pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>
     left
 }
 
-/// The runs that a program has started, by row and seed; true for those that have not ended.
+/// The runs that this process has started, by row and seed. The value is true until the run ends.
 #[derive(Debug, Default)]
 pub(crate) struct Started(BTreeMap<(String, u64), bool>);
 
 impl Started {
-    /// Notes that a run starts.
+    /// Records that a run starts.
     pub(crate) fn begin(&mut self, row: &Row, seed: u64) {
         self.0.insert((row.id.clone(), seed), true);
     }
 
-    /// Notes that a run has ended, finished or not.
+    /// Records that a run has ended, whether it finished or not.
     pub(crate) fn end(&mut self, row: &Row, seed: u64) {
         self.0.insert((row.id.clone(), seed), false);
     }
@@ -60,7 +60,7 @@ impl Started {
     }
 }
 
-/// The next action of a program.
+/// The next action of a thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next<'a> {
     /// Starts this run.
@@ -68,17 +68,17 @@ pub(crate) enum Next<'a> {
         row: &'a Row,
         seed: u64,
         epochs: usize,
-        /// True if its result is stored, but its folder is missing, from which other runs start.
+        /// True if the result of the run is stored, but other runs need its folder, which is missing.
         again: bool,
     },
-    /// Waits for the end of an active run, from which others may follow.
+    /// Waits for the end of an active run, because other runs may depend on it.
     Wait,
     /// Ends.
     Done,
 }
 
-/// Returns what to do next. A run that starts from another one comes after that has finished; one that can be resumed
-/// needs it no more.
+/// Returns the next action. A run that starts from the weights of another run waits until the other run has
+/// finished, unless it can be resumed.
 pub(crate) fn next<'a>(
     rows: &'a [Row],
     results: &Results,
@@ -108,7 +108,8 @@ pub(crate) fn next<'a>(
     if left.is_empty() || !started.any_is_active() { Next::Done } else { Next::Wait }
 }
 
-/// Estimates the seconds of a run: from finished runs of the row, otherwise from a guess for an epoch.
+/// Estimates the duration of a run in seconds, from finished runs of the row or, without any, from a guess
+/// for an epoch.
 fn seconds(row: &Row, rows: &[Row], results: &Results) -> f64 {
     let finished = results.of(row);
     if !finished.is_empty() {
@@ -147,7 +148,7 @@ mod tests {
         let left = pending(&rows, &results);
         assert_eq!(left.len(), all - 1);
         assert_eq!(left[0].row.id, "cifar10-29-n3-recommended");
-        // The next seed of the row takes as long as the first.
+        // The estimate for the next seed of the row is the time of the first.
         let next = left.iter().find(|run| run.row.id == serial.id).unwrap();
         assert_eq!((next.seed, next.seconds), (2, 60.0));
         let same = left.iter().find(|run| run.row.id == "cifar10-29-n1-same-time").unwrap();
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!((same.epochs, same.seconds), (None, cut.seconds));
     }
 
-    /// Describes what is next: the row, and whether it is trained again.
+    /// Describes the next action: the row, and whether it is trained again.
     fn told(next: Next<'_>) -> String {
         match next {
             Next::Run { row, again, .. } => {
@@ -166,7 +167,7 @@ mod tests {
         }
     }
 
-    /// The serial network of depth 29 and the two rows that start from its run.
+    /// Returns the serial network of depth 29 and the two rows that start from its run.
     fn serial_and_started() -> Vec<Row> {
         let mut rows = study::initialization(false).unwrap();
         rows.truncate(4);
@@ -175,7 +176,7 @@ mod tests {
         rows
     }
 
-    /// A folder as that of a complete run.
+    /// Creates a folder like that of a complete run.
     fn complete(folder: &std::path::Path) {
         std::fs::create_dir_all(folder.join("checkpoints/step-00000004")).unwrap();
         let end = parareal_run::Line::End(Default::default());
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(next(&results, &started), "from-serial");
         started.begin(&rows[2], 1);
         assert_eq!(next(&results, &started), "done");
-        // A source that fails is not started again, and neither is what starts from it.
+        // A failed run is not started again, and neither are the runs that depend on it.
         let results = Results::read(&folder.path().join("none")).unwrap();
         let mut started = Started::default();
         started.begin(&rows[0], 1);
@@ -229,7 +230,7 @@ mod tests {
         started.begin(&rows[1], 1);
         assert_eq!(next(&results, &started), "serial-29 again");
         started.begin(&rows[0], 1);
-        // Complete, but its result is not yet stored.
+        // The run is complete, but its result is not stored yet.
         complete(&scratch.run(&rows[0], 1, 6));
         assert_eq!(next(&results, &started), "wait");
         started.end(&rows[0], 1);

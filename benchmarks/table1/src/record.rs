@@ -1,4 +1,4 @@
-//! Results of finished runs: a small JSON file each, and the epochs that follow from them.
+//! Results of finished runs, one small JSON file each, and the numbers of epochs that are derived from them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,37 +16,37 @@ pub(crate) struct RunRecord {
     /// Identifier of the row.
     pub(crate) row: String,
     pub(crate) seed: u64,
-    /// Arguments that determine the result; a record of others does not count.
+    /// Arguments that determine the result. A record with other arguments is ignored.
     pub(crate) arguments: Vec<String>,
-    /// The same of the run that it starts from.
+    /// Such arguments of the run that provides the initial weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source_arguments: Option<Vec<String>>,
-    /// The whole command, without paths of the machine.
+    /// The whole command, without paths of this machine.
     pub(crate) command: String,
-    /// Number of training images, without those that are held out.
+    /// Number of training images, excluding held-out images.
     pub(crate) train_images: usize,
-    /// Number of images that decide on the error: those held out, otherwise the test images.
+    /// Number of images for the error: the held-out images if there are any, otherwise the test images.
     pub(crate) evaluated_images: usize,
     pub(crate) parameters: usize,
-    /// Share of wrong answers for these images after the last epoch.
+    /// Fraction of these images that are classified wrongly after the last epoch.
     pub(crate) error: f64,
-    /// The same after each epoch.
+    /// This fraction after each epoch.
     pub(crate) errors: Vec<f64>,
-    /// Seconds of training, without evaluations, over all parts of a resumed run.
+    /// Training time in seconds, without evaluations. The parts of a resumed run are added up.
     pub(crate) train_seconds: f64,
-    /// The same for each epoch.
+    /// Training time of each epoch in seconds.
     pub(crate) epoch_seconds: Vec<f64>,
     /// The distillation before the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distillation: Option<DistillationResult>,
-    /// Runs that were trained at the same time.
+    /// Number of runs that were trained at the same time.
     pub(crate) runs_at_a_time: usize,
     /// True if other work used the machine during the run.
     pub(crate) shared_machine: bool,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) commit: String,
-    /// Day on which the run finished, in UTC.
+    /// Date on which the run finished, in UTC.
     pub(crate) date: String,
 }
 
@@ -62,8 +62,8 @@ pub(crate) struct DistillationResult {
 }
 
 impl DistillationResult {
-    /// Returns what the metrics of a run say of its distillation, `None` if it has none. One that was interrupted
-    /// started again: the last one counts.
+    /// Returns the distillation in the metrics of a run; `None` if there is none. An interrupted distillation
+    /// starts over, so the last one counts.
     pub(crate) fn of(records: &[DistillationRecord]) -> Option<Self> {
         let first = records.iter().rfind(|record| record.step == 1)?;
         let last = records.last()?;
@@ -76,17 +76,17 @@ impl DistillationResult {
     }
 }
 
-/// Epochs that were derived from measured times, and from which.
+/// A number of epochs that was derived from measured times, and these times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Derived {
     pub(crate) epochs: usize,
-    /// Median seconds of an epoch of the serial network.
+    /// Median duration of an epoch of the serial network, in seconds.
     pub(crate) serial_epoch_seconds: f64,
-    /// Median seconds of an epoch of the cut network.
+    /// Median duration of an epoch of the cut network, in seconds.
     pub(crate) cut_epoch_seconds: f64,
-    /// Seeds of the runs that were measured.
+    /// Seeds of the measured runs.
     pub(crate) seeds: Vec<u64>,
-    /// Arguments of the two runs with the first of these seeds; numbers from others do not count.
+    /// Arguments of the two runs with the first of these seeds. A record with other arguments is ignored.
     pub(crate) arguments: [Vec<String>; 2],
 }
 
@@ -98,16 +98,16 @@ pub(crate) struct Results {
     derived: BTreeMap<String, Derived>,
 }
 
-/// File with the epochs that were derived.
+/// File with the derived numbers of epochs.
 const DERIVED: &str = "derived-epochs.json";
-/// Number of pairs of runs with the same seed from which epochs are derived, at least.
+/// Smallest number of pairs of runs with the same seed from which epochs are derived.
 const DERIVED_PAIRS: usize = 2;
 
 impl Results {
-    /// Reads all results of a folder, which need not exist.
+    /// Reads all results in a folder. There are none if the folder does not exist.
     ///
     /// # Errors
-    /// If a file cannot be read or is none of ours.
+    /// If a file cannot be read or parsed.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let mut results =
             Self { folder: folder.into(), records: Vec::new(), derived: BTreeMap::new() };
@@ -128,7 +128,7 @@ impl Results {
         Ok(results)
     }
 
-    /// Returns the finished runs of a row with its present settings, by seed.
+    /// Returns the finished runs of a row with its current settings, by seed.
     pub(crate) fn of(&self, row: &Row) -> Vec<&RunRecord> {
         let Some(epochs) = self.epochs(row) else { return Vec::new() };
         let mut found: Vec<_> = self.records.iter().filter(|record| record.row == row.id).collect();
@@ -144,7 +144,7 @@ impl Results {
         self.of(row).into_iter().find(|record| record.seed == seed)
     }
 
-    /// Returns the epochs of a row, `None` while they depend on runs that are not finished.
+    /// Returns the number of epochs of a row; `None` while it depends on runs that have not finished.
     pub(crate) fn epochs(&self, row: &Row) -> Option<usize> {
         match row.epochs {
             Epochs::Fixed(epochs) => Some(epochs),
@@ -152,10 +152,10 @@ impl Results {
         }
     }
 
-    /// Stores the result of a run in a file of its own, written beside and renamed.
+    /// Stores the result of a run in its own file. A temporary file is written first and then renamed.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn add(&mut self, record: RunRecord) -> Result<()> {
         let name = format!("{}-seed{}.json", record.row, record.seed);
         self.write(&name, &record)?;
@@ -164,11 +164,13 @@ impl Results {
         Ok(())
     }
 
-    /// Derives the epochs of rows from the median times of epochs where two pairs of the runs that they depend on
-    /// are finished, and stores them: later runs do not change them. Epochs that were derived from other settings are derived again.
+    /// Derives the numbers of epochs of rows that depend on other runs, and stores them.
+    ///
+    /// A number is derived from the median durations of epochs once two pairs of runs have finished. Later
+    /// runs do not change it. It is derived again if the settings have changed.
     ///
     /// # Errors
-    /// If they cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn derive(&mut self, rows: &[Row]) -> Result<()> {
         let before = self.derived.clone();
         for row in rows {
@@ -219,13 +221,13 @@ impl Results {
     }
 }
 
-/// Returns the number of whole epochs, at least 1, whose time is nearest to a time.
+/// Returns the number of epochs, at least 1, whose total duration is nearest to a given duration.
 fn epochs_within(seconds: f64, epoch_seconds: f64) -> usize {
-    // The cast saturates, and a NaN is 0.
+    // The cast saturates, and converts NaN to 0.
     ((seconds / epoch_seconds).round() as usize).max(1)
 }
 
-/// Returns the median of values, NaN without any.
+/// Returns the median of values; NaN if there are none.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -243,7 +245,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::study;
 
-    /// A record of a row whose training took so long.
+    /// Returns a record of a row with this training time.
     pub(crate) fn record(
         row: &Row,
         seed: u64,
@@ -306,7 +308,7 @@ pub(crate) mod tests {
         results.add(record(&serial, 1, 12, 0.3, 600.0)).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), None);
-        // Of another seed: they are not compared.
+        // The seeds differ, so these runs are not a pair.
         results.add(record(&cut, 2, 12, 0.2, 1.0)).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), None);
@@ -314,7 +316,8 @@ pub(crate) mod tests {
         results.add(record(&cut, 1, 12, 0.2, 1_110.0)).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), None);
-        // The medians of an epoch are 50 s for N = 1 and 92.5 s for N = 3. The third seed is of one alone.
+        // The median durations of an epoch are 50 s for N = 1 and 92.5 s for N = 3. Only one of the rows has
+        // the third seed.
         results.add(record(&serial, 2, 12, 0.3, 600.0)).unwrap();
         results.add(record(&serial, 3, 12, 0.3, 6.0)).unwrap();
         let mut slowed = record(&cut, 2, 12, 0.2, 1_110.0);
@@ -323,12 +326,12 @@ pub(crate) mod tests {
         results.add(slowed).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        // Another run changes nothing, and neither does reading again.
+        // Neither another run nor reading the file again changes the number.
         results.add(record(&cut, 3, 12, 0.3, 6.0)).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        // With the settings of another unit they are derived again.
+        // With another coarse unit, the number is derived again.
         let mut rows = rows;
         rows.iter_mut().for_each(|row| {
             if row.id == cut.id {
@@ -381,7 +384,7 @@ pub(crate) mod tests {
             interfaces: vec![InterfaceRecord { preprocessing: 1.0, coarse }],
             seconds: step as f64,
         };
-        // The first one was interrupted.
+        // The first distillation was interrupted.
         let found = DistillationResult::of(&[
             step(1, 9.0),
             step(20, 5.0),

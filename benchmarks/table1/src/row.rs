@@ -1,4 +1,4 @@
-//! A row of a table, and the arguments of `parareal train` that it stands for.
+//! A row of a table, and its arguments of `parareal train`.
 
 use parareal_data::DatasetName;
 use parareal_models::resnet::PAPER_WIDTH;
@@ -6,7 +6,7 @@ use parareal_models::resnet::PAPER_WIDTH;
 use crate::network::Network;
 use crate::paper::PaperCells;
 
-/// Share of the training images that is held out where settings are chosen.
+/// Share of the training images that is held out for choosing settings.
 const HELD_OUT: f64 = 0.15;
 
 /// The length of the training of a row.
@@ -14,42 +14,42 @@ const HELD_OUT: f64 = 0.15;
 pub(crate) enum Epochs {
     /// A number of epochs.
     Fixed(usize),
-    /// As long as another row takes for its epochs: by the measured times of both.
+    /// The number of epochs that takes as long as another row, from the measured times of both rows.
     AsLongAs {
-        /// Identifier of the row that gives the time of an epoch.
+        /// Identifier of the row whose epoch time is used.
         serial: String,
-        /// Identifier of the row that gives the time of the whole training.
+        /// Identifier of the row whose total training time is matched.
         cut: String,
     },
 }
 
-/// The run that a run of a row starts from. Both have the same seed.
+/// The run that provides the initial weights of a row's runs. Both runs have the same seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) row: Box<Row>,
-    /// Epochs of that run.
+    /// Number of epochs of the run.
     pub(crate) epochs: usize,
-    /// True if the units between those of a shallower network are interpolated, false if units are repeated.
+    /// True if additional units of a deeper network are interpolated, false if units are repeated.
     pub(crate) interpolates: bool,
-    /// Steps of the distillation before the training, `None` without one.
+    /// Number of distillation steps before the training; `None` for no distillation.
     pub(crate) distillation: Option<usize>,
 }
 
-/// The beginning of a run.
+/// The start of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start<'a> {
-    /// A new run. The text stands for the folder of the run that it starts from, if it does.
+    /// A new run. The text is the folder of the run that provides the initial weights, if there is one.
     New(&'a str),
-    /// A run that is resumed. Its folder has the recipe and the run that it started from.
+    /// A resumed run. Its folder already records the recipe and the source of the initial weights.
     Resumed,
 }
 
-/// A row of a table: one network, trained with several seeds.
+/// A row of a table: one network that is trained with several seeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Identifier, used in names of files.
+    /// Identifier, which is used in file names.
     pub(crate) id: String,
-    /// Heading of the rows that it is compared with; the first of them is N = 1.
+    /// Heading of the group of rows that are compared with each other. The first row of a group is N = 1.
     pub(crate) group: String,
     pub(crate) title: String,
     pub(crate) dataset: DatasetName,
@@ -57,40 +57,40 @@ pub(crate) struct Row {
     pub(crate) limit_train: Option<usize>,
     pub(crate) epochs: Epochs,
     pub(crate) seeds: Vec<u64>,
-    /// True if errors are those of training images that are held out, and the test images are not used.
+    /// True if errors are measured on held-out training images. The test images are then not used.
     pub(crate) held_out: bool,
     pub(crate) paper: PaperCells,
-    /// Seconds of an epoch where nothing was measured.
+    /// Estimated duration of an epoch in seconds, if nothing has been measured.
     pub(crate) guessed_epoch: f64,
-    /// `None` for runs that start from the weights of their seed.
+    /// Source of the initial weights; `None` for random weights.
     pub(crate) source: Option<Source>,
-    /// Settings of the training.
+    /// Settings of a training.
     pub(crate) training: Training,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Training {
-    /// Batches, a learning rate, and a step schedule that spans the run.
+    /// A batch size, a learning rate, and a step schedule that spans the run.
     Small { learning_rate: f64, batch_size: usize, limit_test: Option<usize> },
     /// The paper's recipe.
     Paper,
 }
 
 impl Row {
-    /// Arguments of `parareal train` that determine the result to rounding. A name stands for the folder of the run
-    /// that a run starts from.
+    /// Returns the arguments of `parareal train` that determine the result, up to rounding. A placeholder is
+    /// used for the folder of the run that provides the initial weights.
     pub(crate) fn arguments(&self, seed: u64, epochs: usize) -> Vec<String> {
         let source = self.source.as_ref().map(|source| format!("RUN-OF-{}", source.row.id));
         self.arguments_for(seed, epochs, Start::New(&source.unwrap_or_default()))
     }
 
-    /// The same of the run that a run starts from, `None` for one that starts from the weights of its seed.
+    /// Returns such arguments of the run that provides the initial weights; `None` if there is none.
     pub(crate) fn source_arguments(&self, seed: u64) -> Option<Vec<String>> {
         let source = self.source.as_ref()?;
         Some(source.row.arguments(seed, source.epochs))
     }
 
-    /// Arguments of `parareal train` for a run on this machine.
+    /// Returns the arguments of `parareal train` for a run on this machine.
     pub(crate) fn arguments_for(&self, seed: u64, epochs: usize, start: Start<'_>) -> Vec<String> {
         let mut list = vec!["--dataset".to_string(), self.dataset.to_string()];
         let mut add = |flag: &str, value: String| list.extend([flag.to_string(), value]);
@@ -145,7 +145,7 @@ impl Row {
         list
     }
 
-    /// The learning rate at the start; `None` for the paper's.
+    /// Returns the initial learning rate; `None` for the paper's recipe.
     pub(crate) fn learning_rate(&self) -> Option<f64> {
         match self.training {
             Training::Small { learning_rate, .. } => Some(learning_rate),
@@ -153,13 +153,13 @@ impl Row {
         }
     }
 
-    /// Returns the number of held-out images among `train` training images, rounded as by `parareal train`.
+    /// Returns the number of held-out images among `train` training images, rounded as in `parareal train`.
     pub(crate) fn held_out_images(&self, train: usize) -> usize {
         if self.held_out { (HELD_OUT * train as f64).round() as usize } else { 0 }
     }
 
-    /// Makes the training short: two epochs of a few of the built-in images, two steps of a distillation, and at most
-    /// two seeds.
+    /// Shortens the training for a rehearsal: two epochs with a few built-in images, two distillation steps,
+    /// and at most two seeds.
     pub(crate) fn rehearsed(mut self) -> Self {
         self.dataset = DatasetName::Shapes;
         self.limit_train = Some(32);
@@ -181,8 +181,8 @@ impl Row {
     }
 }
 
-/// The epochs after which the learning rate is divided by ten: 70 % and 90 % of them, as `parareal train` has
-/// it.
+/// Returns the epochs after which the learning rate is divided by ten: 70 % and 90 % of all epochs, as in
+/// `parareal train`.
 fn milestones(epochs: usize) -> Vec<usize> {
     let mut found = [70, 90].map(|percent| (percent * epochs + 50) / 100).to_vec();
     found.dedup();

@@ -1,4 +1,4 @@
-//! Runs `parareal train` for what is left, several runs at a time, and stores what comes out.
+//! Runs `parareal train` for the remaining runs, several at a time, and stores the results.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,27 +18,27 @@ use crate::record::{DistillationResult, Results, RunRecord};
 use crate::row::{Row, Start};
 use crate::scratch::{Scratch, has_checkpoint};
 
-/// Time between two looks at a child process.
+/// Polling interval for a child process.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The machine that runs are trained on.
+/// The machine on which runs are trained.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// The program.
+    /// Path of the program.
     pub(crate) parareal: PathBuf,
-    /// Folder of the data sets, if any of them needs one.
+    /// Folder of the data sets, if one of them needs it.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) scratch: Scratch,
-    /// Runs at a time.
+    /// Number of runs at a time.
     pub(crate) jobs: usize,
-    /// Further arguments of `parareal train`, which do not determine the result: device, workers, threads.
+    /// Further arguments of `parareal train`, which do not affect the result: device, workers and threads.
     pub(crate) arguments: Vec<String>,
-    /// True if other work uses the machine.
+    /// True if the machine also does other work.
     pub(crate) shared: bool,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) commit: String,
-    /// Training and test images of the data sets.
+    /// Numbers of training and test images of the data sets.
     pub(crate) images: Vec<(DatasetName, [usize; 2])>,
 }
 
@@ -48,7 +48,7 @@ enum Ended {
     Interrupted,
 }
 
-/// State that the threads share.
+/// State shared between the threads.
 struct State<'a> {
     results: &'a mut Results,
     started: Started,
@@ -56,12 +56,12 @@ struct State<'a> {
 }
 
 impl Machine {
-    /// Trains all runs that are left until `stop` is set. A run that fails does not stop the others.
+    /// Trains all remaining runs, until `stop` is set. A failed run does not stop the others.
     ///
-    /// Returns false if it was stopped.
+    /// Returns false if `stop` was set.
     ///
     /// # Errors
-    /// The failures of runs, and results that cannot be written.
+    /// If runs fail or results cannot be written. The message has all failures.
     pub(crate) fn run(
         &self,
         rows: &[Row],
@@ -165,7 +165,7 @@ impl Machine {
         let mut command = with_low_priority(&self.parareal);
         command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::options().create(true).append(true).open(&log)?);
-        // Signals of a terminal reach this program alone, which passes them on.
+        // Signals from a terminal reach only this program, which passes them on.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child =
@@ -193,7 +193,7 @@ impl Machine {
         Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
     }
 
-    /// The result of a complete run.
+    /// Returns the result of a complete run.
     fn record(&self, row: &Row, seed: u64, epochs: usize, folder: &Path) -> Result<RunRecord> {
         let path = folder.join(names::METRICS);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -241,8 +241,8 @@ impl Machine {
     }
 }
 
-/// Arguments of `parareal` without paths of this run. `own` ones are those of its row, and `further` ones do not determine
-/// the result.
+/// Returns arguments of `parareal` without the paths of a run. `own` are the arguments of the row; `further`
+/// arguments do not affect the result.
 fn arguments(own: Vec<String>, further: &[String]) -> Vec<String> {
     let mut list = vec!["train".to_string()];
     list.extend(own);
@@ -251,14 +251,14 @@ fn arguments(own: Vec<String>, further: &[String]) -> Vec<String> {
     list
 }
 
-/// The command of a run with `DIR`, `RUN` and `RUN-OF-..` in place of a machine's folders.
+/// Returns the command of a run, with the placeholders `DIR`, `RUN` and `RUN-OF-..` for folders.
 pub(crate) fn command(row: &Row, seed: u64, epochs: usize, further: &[String]) -> String {
     let arguments = arguments(row.arguments(seed, epochs), further).join(" ");
     let data = if row.dataset == DatasetName::Shapes { "" } else { " --data-dir DIR" };
     format!("parareal {arguments}{data} --output RUN")
 }
 
-/// A command that runs a program with the lowest priority, where there is `nice`.
+/// Returns a command that runs a program, with the lowest priority if `nice` is available.
 fn with_low_priority(program: &Path) -> Command {
     let nice = Command::new("nice").args(["-n", "19", "true"]).status();
     if nice.is_ok_and(|status| status.success()) {
@@ -269,25 +269,25 @@ fn with_low_priority(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// Lets a run write a checkpoint and stop.
+/// Asks a run to write a checkpoint and stop.
 #[cfg(unix)]
 fn ask_to_stop(child: &mut Child) -> Result<()> {
     Command::new("kill").arg("-TERM").arg(child.id().to_string()).status()?;
     Ok(())
 }
 
-/// Ends a run, which can be resumed from its last checkpoint.
+/// Kills a run. It can be resumed from its last checkpoint.
 #[cfg(not(unix))]
 fn ask_to_stop(child: &mut Child) -> Result<()> {
     Ok(child.kill()?)
 }
 
-/// The day in UTC, as far as the system has `date`.
+/// Returns the date in UTC, or `unknown` if the system has no `date` command.
 fn today() -> String {
     output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".into())
 }
 
-/// Returns the output of a program without the line break at its end, `None` if it fails.
+/// Returns the output of a program without the final line break; `None` if the program fails.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -301,8 +301,9 @@ mod tests {
     use super::*;
     use crate::study;
 
-    /// A stand-in for `parareal` that writes down its arguments, a checkpoint, and a line of metrics for each
-    /// epoch, with a distillation before them and the end after them. It fails after the checkpoint unless there is a file `go-on` beside the run's folder.
+    /// A mock of `parareal`. It records its arguments, and writes a checkpoint and metrics: a distillation, a
+    /// line for each epoch, and the end. It fails after the checkpoint unless there is a file `go-on` next to
+    /// the folder of the run.
     const PROGRAM: &str = r#"#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 epochs=1
@@ -459,7 +460,8 @@ mkdir -p "$run/checkpoints/step-00000001"
         assert_eq!((distillation.steps, distillation.seconds), (2, 3.0));
         assert_eq!((distillation.first[0].coarse, distillation.last[0].coarse), (1.5, 2.5));
         assert_eq!(results.get(&rows[0], 1).unwrap().distillation, None);
-        // Without a result of a run, the one that it starts from is trained again, and deleted again.
+        // If the result of a run is missing, the run that provides its initial weights is trained again, and
+        // its folder is deleted again.
         let stored = folder.path().join("results").join(format!("{}-seed1.json", rows[2].id));
         fs::remove_file(stored).unwrap();
         let mut results = Results::read(&folder.path().join("results")).unwrap();

@@ -1,4 +1,4 @@
-//! The folder of unfinished runs, and of finished ones that others start from.
+//! The folder of unfinished runs, and of finished runs that other runs start from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,15 @@ use crate::Result;
 use crate::record::Results;
 use crate::row::Row;
 
-/// The folder of unfinished runs, and of finished ones that others start from.
+/// The folder of unfinished runs, and of finished runs that other runs start from.
 #[derive(Clone, Debug)]
 pub(crate) struct Scratch {
     pub(crate) folder: PathBuf,
 }
 
 impl Scratch {
-    /// The folder of a run. Its name depends on all arguments, so that no run is resumed with other settings.
+    /// Returns the folder of a run. The name depends on all arguments, so that no run is resumed with other
+    /// settings.
     pub(crate) fn run(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
         let mut arguments = row.arguments(seed, epochs);
         arguments.extend(row.source_arguments(seed).into_iter().flatten());
@@ -24,22 +25,22 @@ impl Scratch {
         self.folder.join(format!("{}-seed{seed}-{sum:08x}", row.id))
     }
 
-    /// The file of the messages of a run.
+    /// Returns the file for the messages of a run.
     pub(crate) fn log(&self, row: &Row, seed: u64, epochs: usize) -> PathBuf {
-        // Names of rows may have a dot.
+        // Identifiers of rows may contain a dot.
         self.run(row, seed, epochs).with_added_extension("log")
     }
 
-    /// The folder of the run that a run starts from, `None` for a run that starts from the weights of its seed.
+    /// Returns the folder of the run that provides the initial weights; `None` if there is none.
     pub(crate) fn source(&self, row: &Row, seed: u64) -> Option<PathBuf> {
         let source = row.source.as_ref()?;
         Some(self.run(&source.row, seed, source.epochs))
     }
 
-    /// Deletes the folders of finished runs, apart from those that unfinished runs start from.
+    /// Deletes the folders of finished runs, except those that unfinished runs start from.
     ///
     /// # Errors
-    /// If one cannot be deleted.
+    /// If a folder cannot be deleted.
     pub(crate) fn tidy(&self, rows: &[Row], results: &Results) -> Result<()> {
         for row in rows {
             let Some(epochs) = results.epochs(row) else { continue };
@@ -67,21 +68,21 @@ impl Scratch {
     }
 }
 
-/// Returns true if a run can be resumed: it has a checkpoint.
+/// Returns true if a run can be resumed, because it has a checkpoint.
 pub(crate) fn has_checkpoint(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder.join(names::CHECKPOINTS)) else { return false };
     let found = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     found.into_iter().any(|name| names::step_of_checkpoint(&name).is_some())
 }
 
-/// Returns true if another run can start from a run: it is complete and has its checkpoint.
+/// Returns true if another run can start from a run, because it is complete and has its checkpoint.
 pub(crate) fn is_complete(folder: &Path) -> bool {
     let Ok(text) = fs::read_to_string(folder.join(names::METRICS)) else { return false };
     let last = text.lines().last().map(serde_json::from_str);
     matches!(last, Some(Ok(Line::End(_)))) && has_checkpoint(folder)
 }
 
-/// The 32-bit FNV-1a hash of a text.
+/// Returns the 32-bit FNV-1a hash of a text.
 fn fnv(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

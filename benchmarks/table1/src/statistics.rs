@@ -1,9 +1,9 @@
 //! Means over seeds with their standard errors.
 
-/// Quantiles of Student's t distribution at 90 % for 1, 2, .. degrees of freedom.
+/// 90 % quantiles of Student's t distribution for 1, 2, .. degrees of freedom.
 const T_90: [f64; 9] = [3.078, 1.886, 1.638, 1.533, 1.476, 1.440, 1.415, 1.397, 1.383];
 
-/// A mean of samples.
+/// A mean and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Mean {
     pub(crate) mean: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Mean {
 }
 
 impl Mean {
-    /// Returns the mean of samples, `None` without any.
+    /// Returns the mean of samples; `None` if there are none.
     pub(crate) fn of(samples: &[f64]) -> Option<Self> {
         let count = samples.len();
         if count == 0 {
@@ -27,7 +27,7 @@ impl Mean {
         Some(Self { mean, error, samples: count })
     }
 
-    /// Returns the mean of `a - b` over the seeds that both have, `None` without any.
+    /// Returns the mean of `a - b` over the common seeds; `None` if there are none.
     pub(crate) fn of_differences(a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Self> {
         let pairs = a.iter().filter_map(|(seed, value)| {
             let (_, other) = b.iter().find(|(other, _)| other == seed)?;
@@ -36,8 +36,8 @@ impl Mean {
         Self::of(&pairs.collect::<Vec<_>>())
     }
 
-    /// Returns the upper one-sided 90 % confidence bound of the mean by Student's t distribution, `None` for a
-    /// single sample or more than ten.
+    /// Returns the upper one-sided 90 % confidence bound of the mean, from Student's t distribution; `None`
+    /// for a single sample or more than ten.
     pub(crate) fn upper_bound(&self) -> Option<f64> {
         let quantile = T_90.get(self.samples.checked_sub(2)?)?;
         Some(self.mean + quantile * self.error?)

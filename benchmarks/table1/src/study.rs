@@ -18,7 +18,7 @@ struct Rates {
 
 const RATES: Rates = Rates { serial: 0.05, recommended: 0.05, basic: 0.05 };
 
-/// Runs of one network on one data set, which are compared with each other.
+/// A group of runs on one data set that are compared with each other.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     id: &'static str,
@@ -61,15 +61,15 @@ const CIFAR_56: Setup = Setup {
 
 const BATCH_SIZE: usize = 32;
 
-/// Setup in which coarse units are compared. They are all trained with its rate for the recommended unit.
+/// Setup of the comparison of coarse units. All units are trained with its rate for the recommended unit.
 const SCREENING: Setup = Setup { id: "screening", epochs: 4, ..CIFAR_29 };
-/// Numbers of units of the coarse networks that are compared.
+/// Numbers of units of the compared coarse networks.
 const SCREENED_UNITS: [usize; 3] = [1, 2, 4];
 
-/// Learning rates that are compared.
+/// Learning rates to compare.
 pub(crate) const TRIED_RATES: [f64; 3] = [0.02, 0.05, 0.1];
-/// Networks for which learning rates are compared, each with the epochs of its setup. The last one takes by far the
-/// longest.
+/// Networks for which learning rates are compared, each with the epochs of its setup. The last one takes much
+/// longer than the others.
 const RATED: [(&Setup, Kind); 5] = [
     (&CIFAR_29, Kind::Serial),
     (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED)),
@@ -78,22 +78,22 @@ const RATED: [(&Setup, Kind); 5] = [
     (&CIFAR_29, Kind::Cut(3, Coarse::BASIC)),
 ];
 
-/// Setups in which initial weights are compared, all with the rate for N = 1.
+/// Setups of the comparison of initial weights, all with the rate for N = 1.
 const INITIALIZATION: Setup = Setup { id: "initialization", epochs: 6, ..CIFAR_29 };
 const SHALLOW: Setup = Setup { depth: 20, ..INITIALIZATION };
-/// The cut network that is trained from different initial weights.
+/// The cut network that is trained with different initial weights.
 const INITIALIZED: Kind = Kind::Cut(3, Coarse::of(UnitKind::Depthwise, 4));
-/// Steps of a distillation.
+/// Number of steps of a distillation.
 const DISTILLATION: usize = 200;
 
-/// A limit on how much worse one row may be than another.
+/// A limit on how much larger the error of one row may be than that of another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
-    /// Identifier of the row that may not be worse.
+    /// Identifier of the limited row.
     pub(crate) row: &'static str,
-    /// Identifier of the row that it is compared with.
+    /// Identifier of the row to compare with.
     pub(crate) reference: &'static str,
-    /// Upper limit on the bound of the mean difference, in points.
+    /// Limit on the upper confidence bound of the mean difference, in percentage points.
     pub(crate) points: f64,
 }
 
@@ -102,11 +102,12 @@ pub(crate) const GOALS: [Goal; 2] = [
     Goal { row: "cifar10-29-n3-recommended", reference: "cifar10-29-n3-basic", points: 2.0 },
     Goal { row: "mnist-20-n3-recommended", reference: "mnist-20-n3-basic", points: 0.3 },
 ];
-/// Number of paired seeds that decide on a goal.
+/// Number of pairs of runs with the same seed that are required to decide on a goal.
 pub(crate) const GOAL_PAIRS: usize = 5;
 
-/// Processor seconds of one image for estimates: of a unit of the serial network, of a unit of a coarse network,
-/// and of 10⁶ multiply-adds of a coarse network. One thread of an AMD EPYC (AVX-512), ResNet-29.
+/// Processor time per image in seconds, for estimates: for a unit of the serial network, for a unit of a
+/// coarse network, and for 10⁶ multiply-adds of a coarse network. Measured with ResNet-29 on one thread of an
+/// AMD EPYC (AVX-512).
 const SECONDS: [f64; 3] = [0.58e-3, 1.1e-3, 0.034e-3];
 
 /// Kinds of rows of the small table.
@@ -115,14 +116,14 @@ enum Kind {
     Serial,
     /// N = 1 with as many parameters as N = 3 with the recommended unit.
     Widened,
-    /// N = 1 for as long as N = 3 with the recommended unit takes.
+    /// N = 1, trained for as long as N = 3 with the recommended unit takes.
     SameTime,
-    /// This number of subnetworks, with these coarse networks.
+    /// A number of subnetworks with these coarse networks.
     Cut(usize, Coarse),
 }
 
-/// The rows of the small table with their seeds. Runs are started seed by seed in this order. The last two are the units that
-/// came next in the screening.
+/// The rows of the small table with their seeds. Runs are started in this order, seed by seed. The last two
+/// rows have the units with the next best results in the screening.
 const ROWS: [(&Setup, Kind, u64); 13] = [
     (&CIFAR_29, Kind::Serial, 5),
     (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED), 5),
@@ -156,7 +157,7 @@ pub(crate) fn screening(rehearse: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for kind in UnitKind::ALL {
         for count in SCREENED_UNITS {
-            // More units that consist of the skip alone would be the same map.
+            // Additional units that consist of the skip connection alone would not change the function.
             let is_none = kind == UnitKind::None;
             if is_none && count > 1 {
                 continue;
@@ -193,8 +194,8 @@ pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
     rehearsed(rows, rehearse)
 }
 
-/// Returns the rows of the cut network with different initial weights, each after the serial run that it starts
-/// from.
+/// Returns the rows of the cut network with different initial weights. Each row comes after the serial row
+/// that provides its initial weights.
 ///
 /// # Errors
 /// If a network cannot be built.
@@ -235,7 +236,7 @@ pub(crate) fn initialization(rehearse: bool) -> Result<Vec<Row>> {
     rehearsed(rows, rehearse)
 }
 
-/// Sets images aside by which settings are chosen, instead of the test images, and takes one seed.
+/// Changes a row to use held-out images instead of test images, and a single seed.
 fn holding_out(row: Row, learning_rate: f64) -> Row {
     let batch_size = BATCH_SIZE;
     Row {
@@ -319,7 +320,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
 /// Returns the rows of the paper's Table 1 for some of its data sets and numbers of subnetworks.
 ///
 /// # Errors
-/// If a data set or a number of subnetworks is not in that table.
+/// If a data set or a number of subnetworks is not in the paper's table.
 pub(crate) fn full(
     datasets: &[DatasetName],
     counts: &[usize],
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn units_are_compared_on_held_out_images() {
         let rows = screening(false).unwrap();
-        // The skip alone has no number of units.
+        // The skip connection alone has no number of units.
         assert_eq!(rows.len(), 3 * (UnitKind::ALL.len() - 1) + 1);
         let arguments = |id: &str| {
             let row = rows.iter().find(|row| row.id == id).unwrap();
@@ -494,7 +495,7 @@ mod tests {
         }
         assert!(arguments("initialization-serial-20").contains("--depth 20 --subnetworks 1 "));
         assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
-        // A run waits for one that comes before it, with the settings of that row.
+        // The source of each row is an earlier row with the same settings.
         for (index, row) in rows.iter().enumerate() {
             let Some(source) = &row.source else { continue };
             let before = rows[..index].iter().find(|before| before.id == source.row.id).unwrap();

@@ -1,4 +1,4 @@
-//! Results as tables in Markdown: errors with their differences, and what all tables share.
+//! Results as Markdown tables: errors with their differences, and functions that all tables share.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use crate::row::{Epochs, Row};
 use crate::statistics::Mean;
 use crate::study::{GOAL_PAIRS, GOALS};
 
-/// Returns the headings of the rows, in order.
+/// Returns the headings of the groups of rows, in order.
 pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
     let mut groups: Vec<&str> = Vec::new();
     for row in rows {
@@ -21,7 +21,7 @@ pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
     groups
 }
 
-/// The title of a row, with its epochs where they were derived.
+/// Returns the title of a row, with the number of epochs if it was derived.
 pub(crate) fn title(row: &Row, results: &Results) -> String {
     match (&row.epochs, results.epochs(row)) {
         (Epochs::AsLongAs { .. }, Some(epochs)) => {
@@ -31,24 +31,24 @@ pub(crate) fn title(row: &Row, results: &Results) -> String {
     }
 }
 
-/// The name of the error by which rows are compared.
+/// Returns the name of the error that is compared.
 pub(crate) fn error_name(rows: &[&Row]) -> &'static str {
     if rows.iter().any(|row| row.held_out) { "validation error" } else { "test error" }
 }
 
-/// Error in percent at the end of each run, by seed.
+/// Returns the error in percent at the end of each run, by seed.
 pub(crate) fn errors(records: &[&RunRecord]) -> Vec<(u64, f64)> {
     records.iter().map(|record| (record.seed, 100.0 * record.error)).collect()
 }
 
-/// The mean error over seeds after an epoch, in percent.
+/// Returns the mean error over seeds after an epoch, in percent.
 pub(crate) fn error_after(records: &[&RunRecord], epoch: usize) -> Option<f64> {
     let of_epoch = records.iter().filter_map(|record| record.errors.get(epoch));
     let values: Vec<_> = of_epoch.map(|error| 100.0 * error).collect();
     Some(Mean::of(&values)?.mean)
 }
 
-/// Returns the tables of all groups, with goals and remarks on how they were made.
+/// Returns the tables of all groups, with goals and remarks on the runs.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let all: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let mut sections = Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     sections.join("\n\n")
 }
 
-/// Images and epochs of the finished runs of some rows.
+/// Returns the numbers of images and epochs of the finished runs of some rows.
 pub(crate) fn counts(rows: &[&Row], results: &Results) -> String {
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let images = |count: fn(&RunRecord) -> usize| {
@@ -85,7 +85,7 @@ pub(crate) fn counts(rows: &[&Row], results: &Results) -> String {
     )
 }
 
-/// The state of each goal of which there are paired results.
+/// Returns the state of each goal with paired results.
 fn goals(rows: &[Row], results: &Results) -> Option<String> {
     let mut lines = Vec::new();
     for goal in GOALS {
@@ -115,7 +115,7 @@ fn goals(rows: &[Row], results: &Results) -> Option<String> {
     (!lines.is_empty()).then(|| format!("{text}\n\n{}", lines.join("\n")))
 }
 
-/// Returns rows of cells as a table; the first row is the head.
+/// Formats rows of cells as a table. The first row is the header.
 pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     rows.insert(1.min(rows.len()), vec!["---".into(); columns]);
@@ -178,7 +178,8 @@ fn table(rows: &[&Row], results: &Results) -> String {
     lines(cells_of_rows)
 }
 
-/// Remarks on the runs: `text`, which is on the numbers, then when, where and how they were made.
+/// Returns remarks on the runs: `text`, which explains the numbers, then when, where and how the runs were
+/// made.
 pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     let distinct = |of: fn(&RunRecord) -> String| {
         let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
@@ -212,7 +213,7 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     text
 }
 
-/// The days from the first to the last of a sorted list.
+/// Formats the range of a sorted list of dates.
 fn days(days: &[String]) -> String {
     match days {
         [first, .., last] => format!("from {first} to {last}"),
@@ -224,7 +225,8 @@ pub(crate) fn mean(records: &[&RunRecord], of: fn(&RunRecord) -> f64) -> Option<
     Some(Mean::of(&records.iter().map(|record| of(record)).collect::<Vec<_>>())?.mean)
 }
 
-/// A mean with its standard error, where there is one; `sign` is a plus if the sign is always shown.
+/// Formats a mean with its standard error, if there is one. `sign` is `+` to always show the sign, otherwise
+/// empty.
 fn with_error(mean: Mean, sign: &str) -> String {
     let value =
         if sign.is_empty() { format!("{:.2}", mean.mean) } else { format!("{:+.2}", mean.mean) };
@@ -234,12 +236,12 @@ fn with_error(mean: Mean, sign: &str) -> String {
     }
 }
 
-/// A number of millions with three digits or so.
+/// Formats a number of millions with about three digits.
 pub(crate) fn millions(count: f64) -> String {
     if count < 10.0 { format!("{count:.2}M") } else { format!("{count:.1}M") }
 }
 
-/// A duration in hours or minutes.
+/// Formats a duration in seconds, minutes or hours.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 60.0 => format!("{s:.0} s"),
@@ -248,7 +250,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A number with commas between groups of three digits.
+/// Formats a number with commas between groups of three digits.
 fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();

@@ -22,7 +22,7 @@ pub(crate) struct Steps {
     error: Curve,
     gradient_norm: Option<Curve>,
     images_per_second: Curve,
-    /// The learning rate of the last step of each point. It is not averaged, because it is not a noisy
+    /// The learning rate of the last step of each point. It is not averaged, because it is a setting, not a
     /// measurement.
     learning_rate: Vec<Option<f64>>,
 }
