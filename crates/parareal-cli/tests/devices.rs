@@ -1,4 +1,4 @@
-//! Devices besides the CPU.
+//! Devices other than the CPU.
 
 mod common;
 

@@ -8,7 +8,8 @@ use parareal_testing::{assert_all_close, assert_close, builder, init, missing, s
 
 const TOLERANCE: f64 = 1e-3;
 
-/// Returns a software renderer if there is one, so that machines that have one run the same test.
+/// Returns a software renderer if there is one, so that the test is the same on all machines with a software
+/// renderer. Otherwise returns any other device.
 fn other_device() -> Option<Device> {
     let there = Device::enumerate(DeviceType::Wgpu);
     let software = Device::wgpu(DeviceKind::Cpu);
@@ -22,12 +23,12 @@ fn subnetworks_on_two_kinds_of_devices_agree() {
     };
     eprintln!("on the CPU and on {:?}", other.identity());
     let cpu = Device::flex();
-    // The chain crosses from the CPU to the other device, and the other way.
+    // The coarse chain passes from the CPU to the other device, and from the other device to the CPU.
     agree_when_spread_over([cpu.clone(), other.clone()]);
     agree_when_spread_over([other, cpu]);
 }
 
-/// Three subnetworks: two on the first device, one on the second.
+/// Checks three subnetworks, two on the first device and one on the second.
 fn agree_when_spread_over(devices: [Device; 2]) {
     let net = ResNet::new(11).unwrap().with_width(4);
     let cuts = net.default_cuts(3).unwrap();
@@ -35,8 +36,8 @@ fn agree_when_spread_over(devices: [Device; 2]) {
     let mut sequential = start(builder().sequential());
     let mut threads = start(builder().workers(2).devices(devices.clone()));
 
-    // With the images of seed 2 an activation is within rounding of zero at the second step: single and double
-    // precision fall on different sides of ReLU's kink, and one gradient differs by 8e-3.
+    // Seed 2 is unsuitable: at the second step, an activation is within rounding errors of zero. Its sign in
+    // single precision differs from that in double precision, so one gradient differs by 8e-3.
     let images = init(3, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
     let labels: Tensor<1, Int> = Tensor::from_data([1i64, 3, 5, 7], &Device::flex());
 
@@ -64,6 +65,6 @@ fn agree_when_spread_over(devices: [Device; 2]) {
 }
 
 fn assert_loss(found: f64, expected: f64) {
-    // Written so that a loss that is not a number fails.
+    // The comparison also fails if a loss is NaN.
     assert!((found / expected - 1.0).abs() <= TOLERANCE, "loss {found}, expected {expected}");
 }

@@ -1,5 +1,5 @@
-//! Nothing is allocated from the second iteration on, with any propagators and any number of
-//! threads. The test has its own process, because all threads of a process are counted.
+//! No memory is allocated after the first iteration, with any propagators and any number of threads. The test
+//! is a process of its own, because allocations are counted over all threads of a process.
 
 use dhat::{Alloc, HeapStats, Profiler};
 use parareal_ode::{Complex, Grid, Method, Options, Parareal, Problem};
@@ -13,7 +13,7 @@ fn later_iterations_allocate_nothing() {
     let dahlquist = Problem::dahlquist(Complex::new(-0.5, 1.0)).unwrap();
     let (heat, advection) =
         (Problem::heat(300).unwrap(), Problem::advection_diffusion(300).unwrap());
-    // Threads allocate when they end, so none ends before everything has been counted.
+    // Threads allocate memory when they end, so no thread ends before all allocations have been counted.
     let mut kept = Vec::new();
     for (problem, fine, coarse) in [
         (dahlquist, "exact", "backward-euler"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parareal_report::{ReportError, render};
 use serde_json::Value;
 
-/// Writes the folder of a run with a few steps to each of two epochs.
+/// Writes the folder of a run with two epochs of a few steps each.
 fn made(parent: &Path, name: &str, subnetworks: usize, steps: usize) -> PathBuf {
     let folder = parent.join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -71,7 +71,7 @@ fn check_structure(page: &str) {
     for outside in ["<link", "src=\"", "@import", "url(http", "fetch(", "import("] {
         assert!(!page.contains(outside), "{outside}");
     }
-    // The name of an XML namespace is not an address that is opened.
+    // The name of an XML namespace is an address that is not opened.
     let addresses = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!addresses.contains("http://") && !addresses.contains("https://"));
     assert!(!page.contains("{{"), "a mark was left");
@@ -128,7 +128,7 @@ fn several_runs_are_compared() {
     assert_eq!(page, render(&runs).unwrap(), "the same folders give the same page");
 }
 
-/// Writes the folder of a run in the form of `parareal_train::Trainer`, on data with this checksum.
+/// Writes the folder of a run like those of `parareal_train::Trainer`, with data that has this checksum.
 fn trained(parent: &Path, name: &str, checksum: Option<&str>) -> PathBuf {
     let folder = parent.join(name);
     let checkpoint = folder.join("checkpoints/step-00000020");

@@ -32,7 +32,7 @@ fn all_of_mnist_is_fetched_and_checked_in_one_run() {
         let name = request.path.strip_prefix("/mirror/mnist/").unwrap();
         let bytes = fs::read(canonical.join(name)).unwrap();
         let answer = Answer::good(request, &bytes);
-        // The first response breaks off in the middle.
+        // The connection is lost in the middle of the first response.
         if number == 0 { answer.cut(bytes.len() / 2) } else { answer }
     });
     let mirror = server.url("mirror/mnist/");

@@ -1,5 +1,6 @@
-//! Faults outside of the program, and modified files of a run. Each gives one line and an exit code that
-//! distinguishes bad input from failures, and no saved work is lost. `docs/src/faults.md` lists all of them.
+//! Faults outside of the program, and modified files of a run. Each fault results in a message of one line
+//! and an exit code that distinguishes bad input from failures. No saved work is lost. `docs/src/faults.md`
+//! lists all faults.
 #![cfg(unix)]
 
 use std::ffi::OsStr;
@@ -14,7 +15,7 @@ use parareal_testing::tool;
 
 use crate::common::{TINY, checkpoints, errors, json, parareal, train};
 
-/// Asserts that a command ended with this code and these words in its last line.
+/// Asserts that a command ended with this code, and that its last line contains this text.
 #[track_caller]
 fn assert_ended(output: &Output, code: i32, words: &str) {
     let message = errors(output);
@@ -215,7 +216,7 @@ fn changed_files_of_a_run_are_named() {
     assert_ended(&resume(folder), 2, "metrics.jsonl is damaged: line 1: ");
     restore();
 
-    // A checkpoint under the name of another step.
+    // A checkpoint with the name of another step.
     let (own, other) = ("step-00000003", "step-00000009");
     let at = |name: &str| run.join("checkpoints").join(name);
     fs::rename(at(own), at(other)).unwrap();

@@ -79,7 +79,7 @@ fn costs_of_the_paper_give_its_speedups_and_larger_ones_with_overlap() {
         assert!((ratio - speedup(&balanced)).abs() < 1e-9);
         let assumed = balanced["assumptions"].to_string();
         assert!(assumed.contains("50 % of the coarse network's backward pass"), "{assumed}");
-        // The more of the backward pass can be deferred, the larger is the speedup.
+        // The larger the deferrable part of the backward pass, the larger the speedup.
         let share =
             |share| paper(subnetworks, &["--cuts", "balanced", "--coarse-weight-share", share]);
         assert!(speedup(&share("0.7")) > speedup(&balanced));
@@ -407,7 +407,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--costs", "paper", "--coarse-weight-share", "-0.5"], "expected a fraction from 0 to 1"),
         (&["--costs", "costs.json", "--batch-size", "8"], "requires --costs measured"),
         (&["--batch-size", "0"], "invalid value `0` for batch-size"),
-        // Refused before anything is measured.
+        // Rejected before anything is measured.
         (
             &["--batch-size", "10000000"],
             "invalid value `10000000` for batch-size: expected a number from 1 to",

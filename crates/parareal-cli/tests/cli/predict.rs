@@ -121,7 +121,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     let more = ["--dataset", "folder", "--data-dir", "own", "--output", "run"];
     train(folder, &[&more[..], &["--epochs", "6", "--batch-size", "8"]].concat());
     assert_eq!(eval(folder, &[])["wrong"], 0);
-    // On their own, red and green would have the numbers 1 and 0, and another normalization.
+    // As a separate data set, red and green would have the numbers 1 and 0, and another normalization.
     classes(&folder.join("other"), &[RED, GREEN], 10);
     let evaluation = eval(folder, &["--data-dir", "other"]);
     assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &2.into()));
@@ -169,7 +169,7 @@ fn a_damaged_image_does_not_prevent_answers_for_the_others() {
         assert_eq!(good.get("error"), None);
     }
 
-    // A folder stands for its images, sorted by name. An empty folder does not affect the other
+    // A folder is replaced by its images, sorted by name. An empty folder does not affect the other
     // predictions.
     fs::create_dir_all(folder.join("own/deeper")).unwrap();
     fs::create_dir(folder.join("empty")).unwrap();

@@ -50,7 +50,7 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
     let folder = folder.path();
     let expected = whole(folder);
     let run = folder.join("run");
-    // PARAREAL_KILLS=200 asks for more.
+    // PARAREAL_KILLS=200 requests more kills.
     let wanted = std::env::var("PARAREAL_KILLS").map_or(20, |kills| kills.parse().unwrap());
     let (mut kills, mut ends, mut wait) = (0, 0, 7);
     while kills < wanted {
@@ -64,7 +64,7 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Moments spread over the run by a linear congruential generator.
+        // The moments are spread over the run with a linear congruential generator.
         wait = wait * 16_807 % 2_147_483_647_u64;
         std::thread::sleep(Duration::from_millis(5 + wait % 700));
         child.kill().unwrap();
@@ -77,7 +77,7 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
         } else {
             kills += 1;
         }
-        // Killed while the folder was being created.
+        // The run was killed while its folder was being created.
         if run.is_dir() && !run.join("config.toml").is_file() {
             fs::remove_dir_all(&run).unwrap();
         }
@@ -200,7 +200,8 @@ fn changed_settings_are_reported_on_resume() {
     assert!(!message.contains("to rounding"), "{message}");
 }
 
-/// A run is resumed from before its newest checkpoint, which is damaged, and killed on the way.
+/// The newest checkpoint of a run is damaged. The run is resumed from the one before and killed before it
+/// reaches that step again.
 #[cfg(unix)]
 #[test]
 fn a_damaged_checkpoint_does_not_displace_new_ones() {

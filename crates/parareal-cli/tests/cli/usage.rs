@@ -38,8 +38,7 @@ fn a_plan_says_why_a_coarse_unit_was_chosen() {
     assert!(!text.contains("warning"), "{text}");
 }
 
-/// Cuts whose coarse networks cost as much as the subnetworks that they approximate do not speed up
-/// a step.
+/// A cut does not speed up a step if its coarse network costs as much as the subnetwork that it approximates.
 #[test]
 fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     let folder = tempfile::tempdir().unwrap();

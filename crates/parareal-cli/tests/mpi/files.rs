@@ -82,7 +82,7 @@ fn a_file_damaged_for_one_rank_ends_all_ranks_or_is_skipped() {
         assert_eq!(death.step, step);
     }
 
-    // One rank cannot read its part of a checkpoint, so all resume from the one before.
+    // One rank cannot read its part of a checkpoint, so all ranks resume from the checkpoint before it.
     let shard = format!("run/checkpoints/step-{step:08}/subnetwork-02.weights.safetensors");
     let mut bytes = fs::read(folder.join(&shard)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

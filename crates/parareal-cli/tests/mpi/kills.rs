@@ -75,7 +75,7 @@ fn a_killed_rank_of_a_replica_ends_all_ranks_and_nothing_is_lost() {
     kill_each(&mut lives, [3, 1, 2, 0].into_iter().zip(MOMENTS));
 }
 
-/// Five kills; PARAREAL_KILLS=50 asks for more.
+/// Kills ranks five times; PARAREAL_KILLS=50 requests more kills.
 #[test]
 fn ranks_that_are_killed_in_a_row_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();

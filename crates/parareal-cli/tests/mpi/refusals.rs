@@ -1,4 +1,4 @@
-//! Ranks that cannot start together print the reason once and end together.
+//! If ranks cannot start together, they print the reason once and end together.
 
 use std::fs;
 use std::path::Path;

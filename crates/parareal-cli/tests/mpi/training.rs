@@ -1,4 +1,4 @@
-//! Ranks give the same results as threads, and report their traffic.
+//! Training on ranks has the same results as with threads, and the traffic is reported.
 
 use std::collections::BTreeMap;
 use std::fs;

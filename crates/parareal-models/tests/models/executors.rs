@@ -1,4 +1,4 @@
-//! The executors on small ResNets, with images, batch normalization and halvings.
+//! The executors on small ResNets, with batch normalization and units that halve the image.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -23,8 +23,8 @@ fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>
 }
 
 fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
-    // A 1×1 convolution of a single channel multiplies it by a number, which the normalization after it
-    // cancels: the gradient of its weights is nearly zero, and exactly lost in single precision.
+    // A 1×1 convolution of a single channel multiplies it by a constant, which the normalization after it
+    // cancels. The gradient of the weight is then nearly zero and cannot be compared in single precision.
     for (dtype, channels) in [(DType::F32, 3), (DType::F64, 3), (DType::F64, 1)] {
         let net = &net.clone().with_in_channels(channels);
         let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
@@ -55,9 +55,9 @@ fn threads_and_sequential_agree() {
     }
 }
 
-/// Single precision runs the fused operations, double precision Burn's own. Where an input of a ReLU is
-/// so close to zero that its sign differs, gradients differ by a hundredth, so one of a dozen seeds
-/// has to agree.
+/// Single precision uses the fused operations, double precision Burn's operations. If an input of a ReLU is
+/// so close to zero that its sign differs, gradients differ by a hundredth. It is therefore sufficient that
+/// one of a dozen seeds agrees.
 #[test]
 fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
     for width in [6, 21] {
@@ -82,7 +82,7 @@ fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
     }
 }
 
-/// The fused operations defer gradients of weights until the cotangent has been sent.
+/// The fused operations defer weight gradients until the cotangent has been sent.
 #[test]
 fn steps_with_deferred_gradients_follow_the_program() {
     let net = ResNet::new(29).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
@@ -100,7 +100,7 @@ fn steps_with_deferred_gradients_follow_the_program() {
             let spans = report.timeline.spans;
             let deferred = spans.iter().filter(|own| own.activity == Activity::ChainWeights);
             let deferred: HashSet<_> = deferred.map(|own| own.subnetwork).collect();
-            // The first worker defers none.
+            // The first worker does not defer any gradients.
             let first = executor.layout().subnetworks_of(0).end;
             assert_eq!(deferred, (first..6).collect());
         }
@@ -129,7 +129,7 @@ fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
     check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
 }
 
-/// Burn's optimizers find the group of a parameter by its path, which holds the variants of enums.
+/// Burn's optimizers find the group of a parameter by its path, which includes the variants of enums.
 #[test]
 fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
     let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
@@ -161,7 +161,7 @@ fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
     assert_eq!(weights(&mut restored), weights(&mut whole));
 }
 
-/// `a + (1 - decay) (θ - a)`, value by value.
+/// Updates a moving average, elementwise: `a + (1 - decay) (θ - a)`.
 fn follow(average: &mut [NamedTensor], now: &[NamedTensor], decay: f64) {
     for (average, now) in average.iter_mut().zip(now) {
         let pairs = average.data.iter::<f64>().zip(now.data.iter::<f64>());
@@ -214,7 +214,7 @@ fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference()
         assert_all_close(&again, &found, 0.0, "carried over");
         averages.push(found);
 
-        // An incomplete average is refused.
+        // An incomplete average is rejected.
         let half = [("preprocessing.weight".to_string(), again[0].data.clone())];
         let half = StateDict::new(cuts.clone(), half);
         executor.write(StateKind::Average, half).unwrap_err();

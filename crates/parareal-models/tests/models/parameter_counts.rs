@@ -1,4 +1,4 @@
-//! The numbers of parameters that the paper prints in its Table 1.
+//! The numbers of parameters in the paper's Table 1.
 
 use parareal_models::resnet::{ParameterCounts, ResNet, Summary, UnitKind};
 

@@ -1,4 +1,4 @@
-//! The network against an independent PyTorch implementation of the paper's equations
+//! Comparison of the network with an independent PyTorch implementation of the paper's equations
 //! (`references/parareal_resnet.py`): outputs, loss, all gradients and running statistics.
 
 use std::collections::HashMap;
@@ -46,14 +46,14 @@ impl Fixture {
                 other => panic!("{name} is {other:?}"),
             };
             let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape(), dtype);
-            // The reference numbers the units of a coarse network without a level of their own.
+            // In the reference, the names of the units of a coarse network do not contain `units`.
             (name.replace(".coarse.", ".coarse.units."), data)
         });
         let tensors = tensors.collect();
         Self { net, cuts, tensors }
     }
 
-    /// The tensors whose names begin with a prefix, under their names without it.
+    /// Returns the tensors whose names begin with a prefix. The prefix is removed from the names.
     fn below(&self, prefix: &str) -> HashMap<String, TensorData> {
         let own = |(name, data): (&String, &TensorData)| {
             Some((name.strip_prefix(prefix)?.to_string(), data.clone()))

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use crate::made::{State, chance, grid, method};
 
-/// The largest errors of all iterates, and their bounds: superlinear, linear.
+/// Returns the largest error of each iterate, with its superlinear and its linear bound.
 fn errors_and_bounds(
     problem: Problem,
     grid: &Grid,
@@ -58,7 +58,7 @@ fn dahlquist_stays_below_both() {
             tight += usize::from(k > 0 && error > 1e-10 && error > 0.1 * superlinear);
         }
     }
-    // A bound that errors never come close to would prove nothing.
+    // A test with bounds that are far above all errors would be useless.
     assert!(tight > 20, "{tight}");
 }
 
@@ -73,7 +73,7 @@ fn long_intervals_stay_below_the_linear_bound() {
         for (k, (error, superlinear, linear)) in lines.into_iter().enumerate() {
             let linear = linear.unwrap();
             assert!(error <= linear && error <= superlinear, "λ = {re}+{im}i, k = {k}");
-            // Here the linear bound is the smaller one: it is made for long intervals.
+            // For long intervals, the linear bound is the smaller one.
             assert!(k == 0 || k > 30 || linear < superlinear.max(first), "k = {k}");
         }
     }
@@ -96,11 +96,11 @@ fn systems_with_a_normal_matrix_stay_below_them() {
 #[test]
 fn the_factors_are_those_of_the_paper() {
     let contraction = Contraction { coarse: 0.5, difference: 0.1 };
-    // 0.1² / 2! · 9 · 8, and (0.1 / 0.5)².
+    // 0.1² / 2! · 9 · 8 = 0.36, and (0.1 / 0.5)² = 0.04.
     assert!((contraction.superlinear(10, 2) - 0.36).abs() < 1e-14);
     assert!((contraction.linear(2).unwrap() - 0.04).abs() < 1e-15);
     assert_eq!((contraction.superlinear(10, 0), contraction.superlinear(10, 10)), (1.0, 0.0));
-    // The entries of M^k for a coarse propagator that grows, summed: at most the bound.
+    // For a growing coarse propagator, the sum of the last row of M^k is at most the bound.
     let growing = Contraction { coarse: 1.3, difference: 1.0 };
     let (slices, k) = (7, 3);
     let choose = |n: usize, m: usize| {
@@ -111,7 +111,7 @@ fn the_factors_are_those_of_the_paper() {
     let bound = growing.superlinear(slices, k);
     assert!(row <= bound && bound < 3.0 * row, "{row} {bound}");
     assert_eq!(growing.linear(2), None);
-    // With the same propagators no error is left after one iteration.
+    // With equal propagators, the error is 0 after one iteration.
     let same = Contraction { coarse: 0.5, difference: 0.0 };
     assert_eq!((same.superlinear(10, 0), same.superlinear(10, 1)), (1.0, 0.0));
 }

@@ -33,7 +33,7 @@ impl Random {
         (0..self.size).map(|_| rng.random_range(-2.0..2.0)).collect()
     }
 
-    /// Creates a propagator for it; `exact` only if the system is linear.
+    /// Creates a propagator for the system. The system must be linear if the propagator is exact.
     pub(crate) fn propagator(&self, method: Method, grid: &Grid, sparse: bool) -> AnyPropagator {
         if self.coupling != 0.0 {
             return match method {
@@ -95,7 +95,7 @@ impl Differentiable for Random {
     }
 }
 
-/// A grid of 1 to 8 slices, of equal length or not.
+/// A random grid of 1 to 8 slices, of equal or different lengths.
 pub(crate) fn grid(rng: &mut ChaCha8Rng) -> Grid {
     let slices = rng.random_range(1..=8);
     if rng.random_bool(0.5) {
@@ -123,7 +123,7 @@ pub(crate) fn distance(a: &State, b: &State) -> f64 {
     parareal_ode::State::distance(a, b)
 }
 
-/// The state at the end of a grid.
+/// Returns the state at the end of a grid.
 pub(crate) fn last<F>(grid: &Grid, fine: F, initial: &State) -> State
 where
     F: parareal_ode::Propagator<State>,

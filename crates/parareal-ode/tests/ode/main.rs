@@ -1,5 +1,5 @@
-//! Parareal for differential equations: properties of the iteration, the methods, the problems,
-//! Algorithm 1, and a reference in NumPy.
+//! The parareal algorithm for differential equations: properties of the iteration, the methods, the built-in
+//! problems, Algorithm 1, and a comparison with NumPy.
 
 mod bounds;
 mod made;

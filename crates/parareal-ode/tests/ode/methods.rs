@@ -1,5 +1,4 @@
-//! The built-in propagators: order, stability functions, agreement with each other and closed
-//! forms.
+//! The built-in propagators: order, stability functions, and agreement with each other and with closed forms.
 
 use parareal_ode::{Complex, Differentiable, Grid, Method, Problem, Propagator, Scheme};
 use rand::RngExt;
@@ -104,7 +103,7 @@ fn jacobians_are_those_of_finite_differences() {
 
 #[test]
 fn explicit_steps_know_the_time() {
-    // u' = sin(t + u) from a start that is not 0.
+    // u' = sin(t + u), starting at a time other than 0.
     let system = Random { rows: vec![0.0], size: 1, coupling: 1.0 };
     let grid = Grid::from_points(&[1.0, 2.0]).unwrap();
     let method = Method::RungeKutta4 { steps: 500 };

@@ -1,4 +1,4 @@
-//! The same iterates as `references/parareal_ode.py` computes with NumPy and SciPy.
+//! Comparison with the iterates that `references/parareal_ode.py` computes with NumPy and SciPy.
 
 use parareal_ode::{Complex, Grid, Method, Options, Parareal, Problem};
 use serde_json::Value;
@@ -29,8 +29,8 @@ fn problem(name: &str, parameter: &Value) -> Problem {
     }
 }
 
-/// Returns the elements of a state that the fixture holds: of a large one every fourth, and the
-/// last.
+/// Returns the elements of a state that are in the fixture: every fourth and the last element of a large
+/// state, and all elements of a small one.
 fn thin(state: &[f64]) -> Vec<f64> {
     match state.len() {
         0..=3 => state.to_vec(),

@@ -1,4 +1,4 @@
-//! The built-in problems against their references.
+//! Comparison of solutions of the built-in problems with their reference solutions.
 
 use parareal_ode::{Complex, Grid, Method, Problem};
 
@@ -44,7 +44,7 @@ fn references_begin_with_the_initial_value() {
         let reference = problem.reference(&times);
         assert_eq!(reference.len(), 3);
         assert!(distance(&reference[0], &problem.initial()) < 1e-15, "{problem}");
-        // They do not depend on which other times are requested.
+        // The reference solution does not depend on the other requested times.
         let alone = problem.reference(&times[2..]);
         assert!(distance(&reference[2], &alone[0]) < 1e-9, "{problem}");
     }
@@ -82,6 +82,6 @@ fn large_meshes_are_solved() {
     let found = last(&grid, fine, &problem.initial());
     let reference = problem.reference(&[0.1]).pop().unwrap();
     let difference = distance(&found, &reference) * problem.norm_scale();
-    // Second order in time with 40 steps; the mesh is the same on both sides.
+    // The method has order 2 in time, with 40 steps. Both solutions use the same mesh.
     assert!(difference < 2e-3, "{difference:.1e}");
 }

@@ -1,4 +1,4 @@
-//! Properties that hold for any problem, on random linear and nonlinear ones.
+//! Properties that hold for any problem, tested with random linear and nonlinear problems.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ fn cases() -> impl Iterator<Item = Case> {
         let coupling = if linear { 0.0 } else { rng.random_range(0.2..0.8) };
         let (system, grid) = (Random::new(&mut rng, coupling), grid(&mut rng));
         let fine = method(&mut rng, linear, 8);
-        // Few steps make it coarse; Newton's method needs enough of them to find a solution.
+        // Few steps make the method coarse, but Newton's method needs enough steps to converge.
         let coarse = method(&mut rng, linear, if linear { 1 } else { 4 });
         let sparse = rng.random_bool(0.5);
         Case {
@@ -52,7 +52,7 @@ fn after_k_iterations_the_first_k_slices_are_exact() {
             .solve(&initial, &options, |iterate| {
                 let k = iterate.record.k;
                 assert_eq!(k, seen, "{what}");
-                // Bitwise equal, not only to rounding.
+                // Bitwise equal, not only up to rounding errors.
                 assert_eq!(iterate.states[..=k], serial[..=k], "{what}, k = {k}");
                 assert!(iterate.errors[..=k].iter().all(|error| *error == 0.0), "{what}");
                 seen += 1;
@@ -138,7 +138,7 @@ fn the_iteration_ends_at_the_tolerance() {
             };
             let solution = parareal
                 .solve(&initial, &options, |iterate| {
-                    // The jumps of the last but one iterate end the iteration.
+                    // The jumps of the second-to-last iterate end the iteration.
                     if all.get(iterate.record.k + 1).is_some() {
                         largest = iterate.states.iter().map(norm).fold(0.0, f64::max);
                     }
@@ -148,7 +148,7 @@ fn the_iteration_ends_at_the_tolerance() {
             let within = |k: usize, limit: f64| all[k].max_jump.unwrap() <= limit;
             match solution.ending {
                 Ending::Tolerance => {
-                    // A factor of two, because the norm may be that of a neighboring iterate.
+                    // The factor of two allows for the norm of a neighboring iterate.
                     assert!(within(made - 1, 2.0 * (absolute + relative * largest)), "{what}");
                 }
                 _ => assert_eq!(made, slices, "{what}"),
@@ -173,7 +173,7 @@ fn it_ends_after_the_requested_number_of_iterations() {
                 let solution = parareal.solve(&initial, &options, |_| ()).unwrap();
                 assert_eq!(Some(solution.iterations()), iterations, "{what}");
                 assert_eq!(solution.ending, Ending::Iterations, "{what}");
-                // The last jumps are known only if they were measured.
+                // The jumps of the last iterate are known only if they were measured.
                 let last = solution.records.last().unwrap();
                 assert_eq!(last.max_jump.is_some(), reference.is_some(), "{what}");
                 assert_eq!(last.max_error.is_some(), reference.is_some(), "{what}");
@@ -201,7 +201,7 @@ fn it_stops_on_request() {
         let options = Options { stop: &stop, ..Options::default() };
         let solution = parareal.solve(&initial, &options, |_| ()).unwrap();
         assert_eq!(solution.ending, Ending::Cancelled);
-        // The result is a complete iterate: 6 evaluations for the first, 5 for the second, ..
+        // The result is the last complete iterate. The first takes 6 evaluations, the second 5, ..
         assert_eq!(solution.iterations(), [0, 6, 11].iter().rposition(|n| asked >= *n).unwrap());
         assert_eq!(solution.states, whole[solution.iterations()]);
     }
@@ -211,7 +211,7 @@ fn it_stops_on_request() {
 
 #[test]
 fn a_custom_state_type_is_supported() {
-    /// A point of the plane that is not a slice of numbers.
+    /// A point in the plane whose type is not a slice of numbers.
     #[derive(Clone, Debug, PartialEq)]
     struct Point(f64, f64);
 
@@ -265,8 +265,8 @@ fn a_custom_state_type_is_supported() {
 
 #[test]
 fn an_unstable_explicit_coarse_step_is_an_error_or_still_ends_exact() {
-    // For one step of RK4 |R| = R(-1000) = 4e10: after 40 slices the numbers are too large to be
-    // squared, after 10 slices they are not.
+    // For one step of RK4, |R| = R(-1000) = 4e10. After 40 slices, the numbers are too large to be squared;
+    // after 10 slices, they are not.
     let stiff = Random { rows: vec![-100.0], size: 1, coupling: 0.0 };
     for (slices, ends) in [(10, true), (40, false)] {
         let grid = Grid::uniform(10.0 * slices as f64, slices).unwrap();

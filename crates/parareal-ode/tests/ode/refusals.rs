@@ -1,4 +1,4 @@
-//! Problems that cannot be solved give a typed error, never a panic or an endless loop.
+//! Problems that cannot be solved result in a typed error, never in a panic or an endless loop.
 
 use parareal_ode::{
     Complex, Exact, Grid, LinearImplicit, Matrix, Method, NonlinearImplicit, OdeError, Options,
@@ -52,7 +52,7 @@ fn tolerances_and_given_states_are_checked() {
             assert!(matches!(error, OdeError::Tolerance { .. }), "{error}");
         }
     }
-    // A tolerance of zero ends at the latest when all slices are exact.
+    // With a tolerance of zero, the iteration ends at the latest when all slices are exact.
     let options = Options { absolute_tolerance: Some(0.0), ..Options::default() };
     let solution = parareal.solve(&vec![1.0], &options, |_| ()).unwrap();
     assert!(solution.iterations() <= 4);
@@ -95,7 +95,7 @@ fn propagators_refuse_problems_that_they_cannot_solve() {
     let mut workspace = Propagator::<Vec<f64>>::workspace(&euler);
     let result = euler.propagate(other.slices()[0], &vec![1.0], &mut vec![0.0], &mut workspace);
     assert!(matches!(result, Err(OdeError::OtherGrid { .. })));
-    // x' = x² from 1 is infinite at t = 1: the implicit step has no solution.
+    // The solution of x' = x² with x(0) = 1 is infinite at t = 1, so the implicit step has no solution.
     struct Square;
     impl parareal_ode::System for Square {
         fn size(&self) -> usize {

@@ -1,4 +1,5 @@
-//! Algorithm 1 in the residual form: corrected it is the iteration, as printed it does not converge.
+//! Algorithm 1 in the residual form. The corrected form is the parareal iteration; the printed form does not
+//! converge.
 
 use parareal_ode::{
     Complex, Grid, Matrix, Method, Options, Parareal, Problem, ResidualForm, residual_iterates,
@@ -59,7 +60,7 @@ fn the_printed_form_does_not_converge() {
     let printed = errors(ResidualForm::AsPrinted, &grid);
     assert_eq!(corrected[0], printed[0]);
     assert!(corrected[10] < 1e-15);
-    // U_1 is never corrected, so the error stays above the first jump, and the rest drifts away.
+    // U_1 is never corrected, so the error stays above the first jump, and the other states diverge.
     let first = residual_iterates(&grid, &fine, &coarse, &initial, 20, ResidualForm::AsPrinted);
     let first = first.unwrap();
     assert!(first.iter().all(|states| states[1] == first[0][1]));
@@ -69,7 +70,7 @@ fn the_printed_form_does_not_converge() {
 
 #[test]
 fn the_printed_form_is_wrong_on_unit_slices_and_on_others() {
-    // ΔT = 1 hides the first of the two missing terms, not the second.
+    // With ΔT = 1, the first of the two missing terms has no effect, but the second does.
     let matrix = Matrix::dense(2, &[-0.3, 1.0, -1.0, -0.3]).unwrap();
     for length in [0.25, 1.0] {
         let grid = Grid::uniform(6.0 * length, 6).unwrap();
