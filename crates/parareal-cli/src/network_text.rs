@@ -113,7 +113,7 @@ fn cheaper(network: &NetworkConfig) -> Vec<String> {
         flags.push("--coarse-units 1".into());
     }
     let with = |kind| share(&|network| network.net = network.net.clone().with_coarse_kind(kind));
-    // The more accurate kind first, if it is cheap enough.
+    // The more accurate kind comes first, if it is cheap enough.
     let kinds = [UnitKind::RECOMMENDED, UnitKind::Bottleneck];
     let enough = kinds.into_iter().find(|&kind| with(kind) < 1.0);
     let kind = enough.unwrap_or(UnitKind::Bottleneck);

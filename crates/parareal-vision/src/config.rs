@@ -36,7 +36,7 @@ pub struct Config {
     pub sgd: Sgd,
     /// The loss.
     pub loss: CrossEntropy,
-    /// The run whose weights are the initial ones.
+    /// The run that provides the initial weights.
     pub init_from: Option<PathBuf>,
     /// Source of the weights of additional units if the run `init_from` is shallower.
     pub init_units: UnitInit,
@@ -81,12 +81,12 @@ impl Config {
         let (workers, threads) = asked.resolve(resources)?;
         (s.workers, s.threads) = (Some(workers), Some(threads));
         if s.link_dtype != LinkDtype::F32 && s.executor != ExecutorKind::Mpi {
-            let expected = "requires the executor mpi; leave it unset, or set it to f32";
+            let expected = "requires the mpi executor; leave it unset, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
         s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
         if let (Some(recompute), ExecutorKind::Sequential) = (s.recompute, s.executor) {
-            let expected = "the sequential executor keeps all states; leave it unset, or use the executor threads";
+            let expected = "the sequential executor keeps all states; leave it unset, or use the threads executor";
             return Err(VisionError::setting("recompute", recompute.to_text(), expected));
         }
         if s.nesterov && s.momentum == 0.0 {
@@ -182,7 +182,7 @@ impl Config {
         self
     }
 
-    /// Returns true if the cuts are to be balanced and [`Self::balance`] has not computed them yet.
+    /// Returns true if balanced cuts are requested and [`Self::balance`] has not computed them yet.
     #[must_use]
     pub fn needs_balance(&self) -> bool {
         self.settings.cuts == Some(CutsSetting::Balanced)
@@ -275,7 +275,7 @@ impl Config {
     ) -> Result<Box<dyn Executor<ResNet, CrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
         let network = model.build(self.run.seed)?.load(weights).map_err(|error| {
-            TrainError::weights(run, format!("the weights are of another network: {error}"))
+            TrainError::weights(run, format!("the weights are for another network: {error}"))
         })?;
         Ok(self.run.evaluator(&model, network)?)
     }

@@ -114,7 +114,7 @@ impl NetworkConfig {
         Ok(())
     }
 
-    /// Returns true if the cuts are balanced or are to be balanced.
+    /// Returns true if balanced cuts are requested, whether or not they have been computed.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.cutting == Cutting::Balanced

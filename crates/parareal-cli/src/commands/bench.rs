@@ -338,7 +338,7 @@ mod tests {
         for table in tables(&benched(false), whole) {
             assert!(!table.contains("paper"), "{table}");
         }
-        // The paper's times are for all of its epochs, so they are left out here.
+        // The paper's times are for the paper's number of epochs, so they are not shown for another number.
         let [_, _, hours] = tables(&benched(true), [10, PAPER_IMAGES]);
         assert!(!hours.contains("paper"), "{hours}");
     }

@@ -130,7 +130,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
             "the sequential executor has a single replica",
         ),
         (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
-        (&["--link-dtype", "bf16"], "requires the executor mpi"),
+        (&["--link-dtype", "bf16"], "requires the mpi executor"),
         (&["--overwrite"], "--overwrite requires --timeline"),
         (&["--timeline-step", "3"], "--timeline-step requires --timeline"),
         (

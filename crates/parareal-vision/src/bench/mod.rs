@@ -26,7 +26,7 @@ pub struct Bench {
     pub subnetworks: Vec<usize>,
     /// Number of classes.
     pub classes: usize,
-    /// The device, batch size, threads and workers to measure with.
+    /// Device, batch size, threads and workers of the measurement.
     pub machine: Machine,
     /// Number of repetitions of each component and of the step.
     pub repetitions: usize,

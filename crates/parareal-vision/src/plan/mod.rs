@@ -63,7 +63,7 @@ impl PlanSettings {
             return Ok(());
         }
         if self.schedule == Schedule::Virtual {
-            let expected = "balanced cuts require the schedule with overlap; the paper's schedule has even cuts";
+            let expected = "balanced cuts require the overlapping schedule; the paper's schedule uses even cuts";
             return Err(VisionError::setting("cuts", "balanced", expected));
         }
         Ok(check_balance(network.net.units(), &self.layout(network)?)?)

@@ -58,9 +58,10 @@ pub enum Input {
     Value,
     /// A list with one value for each occurrence of the flag.
     Repeated,
-    /// An optional value; without one, this text is used.
+    /// An optional value. This text is used if the value is missing.
     Optional(&'static str),
-    /// A switch: without a value, this text is used; a value needs an equals sign.
+    /// A switch with an optional value, which must follow an equals sign. This text is used if the value is
+    /// missing.
     Switch(&'static str),
 }
 

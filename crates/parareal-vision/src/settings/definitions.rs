@@ -16,10 +16,11 @@ use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit};
 /// Default folder of the data sets.
 pub const DEFAULT_DATA_DIR: &str = "data";
 
-/// Largest depth: ten times that of any network trained so far. Building a deeper one could exhaust the memory.
+/// Largest depth, ten times the depth of any network trained so far. Building a deeper network could exhaust
+/// the memory.
 const MAX_LAYERS: usize = 100_000;
 const MAX_COARSE_UNITS: usize = 1_000;
-/// Largest width: the last stage then has 16,384 channels, far more than in any network trained so far.
+/// Largest width. The last stage then has 16,384 channels, far more than in any network trained so far.
 const MAX_WIDTH: usize = 1_024;
 
 const QUICK_EPOCHS: usize = 3;
@@ -40,9 +41,9 @@ settings! {
 
     /// Folder of the data sets, or of your own images
     ///
-    /// Each published data set has a subfolder of its name, such as DIR/mnist. For the data set `folder`, DIR has one
-    /// folder of PNG or JPEG files for each class, or `train` and `test` with such folders; it then has no default.
-    /// `shapes` needs no folder.
+    /// Each published data set has a subfolder of its name, such as DIR/mnist. For the data set `folder`, DIR
+    /// has one folder of PNG or JPEG files for each class, or `train` and `test` with such folders; there is
+    /// no default in this case. `shapes` needs no folder.
     "data-dir" data_dir: PathBuf {
         is_essential: true,
         value_name: "DIR",
@@ -254,8 +255,8 @@ settings! {
 
     /// Decay of an exponential moving average of the weights, for example 0.999
     ///
-    /// In step t the decay is at most (1 + t) / (10 + t). Evaluation, prediction, export and runs that start from these
-    /// weights use the average.
+    /// In step t, the decay is at most (1 + t) / (10 + t). Evaluation, prediction, export and runs that start
+    /// from these weights use the average.
     "ema-decay" ema_decay: f64 {
         value_name: "D",
         heading: Heading::Training,
@@ -398,7 +399,7 @@ settings! {
         may_change: true,
     }
 
-    /// Number of latest checkpoints to keep, besides the best one
+    /// Number of most recent checkpoints to keep, in addition to the best one
     "keep-checkpoints" keep_checkpoints: usize = [2] {
         value_name: "K",
         heading: Heading::Output,

@@ -157,7 +157,7 @@ impl SettingValue for PathBuf {
         match self.to_str() {
             Some(_) => Ok(()),
             None => {
-                Err("expected a UTF-8 path, which config.toml can hold; rename it, or give a link to it".into())
+                Err("expected a UTF-8 path, which config.toml can hold; rename it, or pass a symbolic link to it".into())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! An inspected data set as JSON and as text.
+//! Results of `data check` as JSON and as text.
 
 use parareal_data::{Inspection, SplitCounts};
 use serde_json::{Value, json};
