@@ -27,7 +27,7 @@ impl Coarse {
         Self { kind: CoarseKind::Units(kind), units: Some(units) }
     }
 
-    /// Replaces `auto` by the kind that it stands for, because a result must keep its meaning when the
+    /// Replaces `auto` with the kind that it stands for, because a result must keep its meaning when the
     /// recommendation changes.
     pub(crate) fn resolved(self, subnetworks: usize) -> Self {
         let (kind, units) = self.kind.resolved(self.units, subnetworks);

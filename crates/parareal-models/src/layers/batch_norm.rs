@@ -68,8 +68,9 @@ impl BatchNorm {
         output
     }
 
-    /// Applies normalization, ReLU and a convolution as one operation, then adds the residual, if any. Also
-    /// returns the statistics, for a second convolution of the same input ([`Self::relu_conv2d_with`]).
+    /// Applies normalization, ReLU and a convolution, and adds the residual if there is one, all as one
+    /// operation. Also returns the statistics, for a second convolution of the same input
+    /// ([`Self::relu_conv2d_with`]).
     ///
     /// # Shapes
     /// As for [`Conv2d::forward`]. The residual has the shape of the output.

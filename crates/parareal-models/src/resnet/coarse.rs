@@ -63,8 +63,8 @@ impl CoarseKind {
         }
     }
 
-    /// Replaces [`CoarseKind::Auto`] by the recommended kind and, if the network is cut, an unset number of
-    /// units by the default number. A recorded configuration therefore keeps its meaning when the
+    /// Replaces [`CoarseKind::Auto`] with the recommended kind and, if the network is cut, an unset number of
+    /// units with the default number. A recorded configuration therefore keeps its meaning when the
     /// recommendation changes.
     ///
     /// Other rules are returned unchanged, with their number of units.
