@@ -244,8 +244,3 @@ pub use trainer::{Evaluation, Trainer, accuracy};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// Tests the code in the project's README.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct ProjectReadme;

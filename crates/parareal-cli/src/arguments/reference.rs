@@ -25,7 +25,7 @@ fn the_reference_is_that_of_the_flags() {
 fn page() -> String {
     let mut root = Arguments::command().disable_help_subcommand(true);
     root.build();
-    let mut page = format!(
+    let mut page = String::from(
         "# Command line\n\n\
          <!-- Generated from the definitions of the flags; see CONTRIBUTING.md. -->\n\n\
          `parareal COMMAND -h` shows the flags that a first user needs, `--help` all of them, and `parareal man \
