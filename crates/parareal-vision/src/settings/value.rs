@@ -206,7 +206,7 @@ named! {
     CoarseKind: |error: <CoarseKind as FromStr>::Err| one_of(&error.expected), of CoarseKind::all();
 }
 
-/// Returns the expectation in the error of a setting.
+/// Returns what was expected, from the error for a setting.
 fn expected(error: TrainError) -> String {
     match error {
         TrainError::Setting { expected, .. } => expected,
