@@ -255,7 +255,7 @@ fn state_moves_from_one_executor_to_another() {
         if world.rank() == 2 {
             assert!(matches!(error, ExecError::Optimizer(_)), "{error}");
             let expected =
-                "`postprocessing.weight.__rank`, `postprocessing.weight.moment` cannot be";
+                "cannot restore `postprocessing.weight.__rank`, `postprocessing.weight.moment`: ";
             assert!(error.to_string().contains(expected), "{error}");
         } else {
             let expected = "rank 2 cannot restore the state of its optimizers".to_string();
