@@ -18,7 +18,7 @@ pub(crate) struct RunRecord {
     pub(crate) seed: u64,
     /// Arguments that determine the result. A record with other arguments is ignored.
     pub(crate) arguments: Vec<String>,
-    /// Such arguments of the run that provides the initial weights.
+    /// Command-line arguments of the run that provides the initial weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source_arguments: Option<Vec<String>>,
     /// The whole command, without paths of this machine.

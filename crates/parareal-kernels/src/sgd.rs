@@ -36,7 +36,7 @@ pub struct Sgd {
     pub momentum: f64,
     /// Weight decay: the multiple of a parameter that is added to its gradient.
     pub weight_decay: f64,
-    /// Whether to use Nesterov momentum.
+    /// True for Nesterov momentum.
     pub nesterov: bool,
 }
 

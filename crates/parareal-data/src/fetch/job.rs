@@ -32,7 +32,7 @@ pub struct FetchOptions {
     pub pause: Duration,
     /// Maximum number of redirects. HTTPS addresses may only redirect to HTTPS.
     pub redirects: u32,
-    /// Whether to use the proxy set in the environment (`HTTPS_PROXY` and similar variables).
+    /// True to use the proxy set in the environment (`HTTPS_PROXY` and similar variables).
     pub proxy: bool,
 }
 

@@ -46,7 +46,7 @@ struct Walk<'a> {
     ends_with_scan: bool,
 }
 
-/// How to continue after a segment.
+/// The next action after a segment.
 enum Next {
     Marker,
     End,

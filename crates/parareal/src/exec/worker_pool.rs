@@ -19,7 +19,7 @@ use super::worker::Worker;
 use crate::net::Coarsen;
 use crate::timeline::Timeline;
 
-/// How long a pool waits for the error of the failed worker after a different worker has stopped because of
+/// Longest time that a pool waits for the error of the failed worker after a different worker has stopped because of
 /// it.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(1);
 
