@@ -74,7 +74,7 @@ fn errors(rows: &[Row], results: &Results) -> String {
 }
 
 fn times(rows: &[Row], results: &Results) -> String {
-    let head = ["wall clock", "serial run", "distillation", "training", "in all"];
+    let head = ["wall clock", "serial run", "distillation", "training", "total"];
     let mut cells = vec![head.map(String::from).to_vec()];
     for row in rows {
         let mut line = vec![row.title.clone()];

@@ -13,7 +13,7 @@ use crate::name::DatasetName;
 pub struct Dataset {
     /// Name of the set.
     pub name: DatasetName,
-    /// Training images, at least one.
+    /// Training images, at least one unless the set was [loaded for evaluation](Self::load_for_evaluation).
     pub train: ImageSet,
     /// Test images, with the same shape and classes as `train`; `None` if none were requested.
     pub test: Option<ImageSet>,

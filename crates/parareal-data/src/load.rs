@@ -4,8 +4,8 @@ use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
-use crate::sets;
 use crate::sets::definition::Loaded;
+use crate::sets::{self, folder};
 
 impl Dataset {
     /// Loads a data set.
@@ -29,6 +29,25 @@ impl Dataset {
     /// [`DataError::NoTrainingImages`] and [`DataError::TooManyImages`] for a limit out of range.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
         Ok(load(name, options)?.dataset)
+    }
+
+    /// Loads images on which a network is to be evaluated that was trained on other ones.
+    ///
+    /// For a folder of images, these are all images of its folder `test` (or `val`, `valid`, `validation`), for
+    /// which no training images are needed, or all images of the folder if it has no such folder. A single
+    /// class is enough. [`train`](Self::train) is then empty. For all other sets, this is [`load`](Self::load).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_for_evaluation(
+        name: DatasetName,
+        options: &LoadOptions,
+    ) -> Result<Self, DataError> {
+        match name {
+            DatasetName::Folder => folder::load_for_evaluation(options),
+            _ => Self::load(name, options),
+        }
     }
 }
 

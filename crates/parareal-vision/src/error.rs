@@ -41,6 +41,16 @@ pub enum VisionError {
         /// The folder of the run.
         path: PathBuf,
     },
+    /// The configuration of a run of another program, which trains its own network.
+    #[error(
+        "{path} is the configuration of a run of another program, with its own network; expected settings of \
+         `parareal train`",
+        path = OneLine(path)
+    )]
+    OtherProgramConfig {
+        /// The file.
+        path: PathBuf,
+    },
     /// A configuration file that cannot be parsed.
     #[error("{path}: {message}", path = OneLine(path))]
     ConfigFile {

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use parareal_data::Dataset;
+use parareal_data::{DataError, Dataset, DatasetName, LoadOptions};
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
 use crate::evaluation_pass::evaluate_set;
-use crate::image_record::CHECK_MANIFEST;
-use crate::image_record::ImageRecord;
+use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::{Config, Settings, VisionError};
 
 /// Result of evaluating the weights of a run on the test images.
@@ -40,7 +39,8 @@ pub struct Evaluation {
 /// Evaluates the weights in a checkpoint of a run on test images.
 ///
 /// `changes` are settings that differ from those of the run, such as the folder of the images or their
-/// number. Normalization and class numbers are always those of the run.
+/// number. Normalization and class numbers are always those of the run. Of a folder of other images without test
+/// images, all images are evaluated ([`Dataset::load_for_evaluation`]).
 ///
 /// If `changes` is empty and the images are those of the run, the confusion matrix and the most confident
 /// mistakes are saved in the folder of the run as `evaluations/step-NNNNNNNN.json`, named after the
@@ -55,11 +55,12 @@ pub fn evaluate(
     changes: Settings,
 ) -> Result<Evaluation, VisionError> {
     let own = changes == Settings::default();
-    let config = Config::resolve(changes.or(Settings::of_run(run)?), &Resources::alone())?;
+    let recorded = Settings::of_run(run)?;
+    let config = Config::resolve(changes.or(recorded.clone()), &Resources::alone())?;
     let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
-    let dataset = Dataset::load(config.dataset, &config.load)?;
+    let dataset = load(&config, &recorded, &images)?;
     let changed = own && dataset.fingerprint() != images.fingerprint;
     let own = own && !changed;
     let dataset = images.adapt(dataset)?;
@@ -101,4 +102,26 @@ pub fn evaluate(
         }
     }
     Ok(evaluation)
+}
+
+/// Loads the images to evaluate. Images that the network was trained on are not among them.
+fn load(config: &Config, recorded: &Settings, images: &ImageRecord) -> Result<Dataset, DataError> {
+    let Config { dataset, load, .. } = config;
+    let same_set = recorded.dataset == Some(*dataset);
+    let same_place = same_set && recorded.data_dir == load.data_dir;
+    // The same images in another place, or by another path, are divided as for the training.
+    let is_copy = || {
+        let load = LoadOptions {
+            data_dir: load.data_dir.clone(),
+            limit_train: recorded.limit_train,
+            limit_test: recorded.limit_test,
+        };
+        let copy = Dataset::load(*dataset, &load);
+        same_set && copy.is_ok_and(|copy| copy.fingerprint() == images.fingerprint)
+    };
+    if *dataset == DatasetName::Folder && !same_place && !is_copy() {
+        Dataset::load_for_evaluation(*dataset, load)
+    } else {
+        Dataset::load(*dataset, load)
+    }
 }

@@ -37,4 +37,10 @@ fn the_run_of_another_program_is_refused() {
         assert!(message.starts_with("error: ") && message.ends_with(expected), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+    let arguments = ["train", "--config", "mine/config.toml", "--output", "next"];
+    let message = errors(&parareal(folder.path(), &arguments));
+    let expected = "error: mine/config.toml is the configuration of a run of another program, with its own network; \
+                    expected settings of `parareal train`\n";
+    assert_eq!(message, expected);
+    assert!(!folder.path().join("next").exists());
 }

@@ -124,7 +124,18 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     // As a separate data set, red and green would have the numbers 1 and 0, and another normalization.
     classes(&folder.join("other"), &[RED, GREEN], 10);
     let evaluation = eval(folder, &["--data-dir", "other"]);
-    assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &2.into()));
+    assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &20.into()));
+    // Test images need no training images next to them, and no second class.
+    classes(&folder.join("tests/test"), &[GREEN], 3);
+    let evaluation = eval(folder, &["--data-dir", "tests"]);
+    assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &3.into()));
+    let evaluation = eval(folder, &["--data-dir", "tests", "--limit-test", "2"]);
+    assert_eq!(evaluation["images"], 2);
+    // Images that the network was trained on are not evaluated, by whatever path they are found.
+    for data_dir in ["./own", "own/red/.."] {
+        let evaluation = eval(folder, &["--data-dir", data_dir]);
+        assert_eq!((&evaluation["wrong"], &evaluation["images"]), (&0.into(), &6.into()));
+    }
     classes(&folder.join("unknown"), &[RED, BLUE, ("azure", [0, 200, 200])], 10);
     let arguments = ["eval", "run", "--data-dir", "unknown"];
     assert_refused(folder, &arguments, "unknown class `azure`: expected one of blue, green, red");

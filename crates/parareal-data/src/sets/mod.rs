@@ -5,7 +5,7 @@
 
 pub(crate) mod cifar;
 pub(crate) mod definition;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod mnist;
 pub mod shapes;
 pub(crate) mod stored_images;

@@ -100,9 +100,9 @@ impl StoredImages {
     }
 }
 
-/// Measures the statistics of the training images. The deviation of a constant channel is set to 1.
-fn measured(train: &ImageSet) -> Result<Normalization, DataError> {
-    let mut measured = Normalization::measured(train)?;
+/// Measures the statistics of images. The deviation of a constant channel is set to 1.
+pub(crate) fn measured(images: &ImageSet) -> Result<Normalization, DataError> {
+    let mut measured = Normalization::measured(images)?;
     for deviation in &mut measured.deviation {
         if *deviation == 0.0 {
             *deviation = 1.0;

@@ -89,6 +89,41 @@ fn folders_of_training_and_test_images_are_found() {
 }
 
 #[test]
+fn all_images_are_loaded_for_evaluation() {
+    let load = |folder: &Path, limit_test| {
+        let data_dir = Some(folder.to_path_buf());
+        let options = LoadOptions { data_dir, limit_test, ..Default::default() };
+        Dataset::load_for_evaluation(DatasetName::Folder, &options)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(folder.path());
+    let dataset = load(folder.path(), None).unwrap();
+    assert_eq!((dataset.train.len(), check(dataset.test.as_ref().unwrap())), (0, [5, 15]));
+    assert!(dataset.notes.is_empty(), "{:?}", dataset.notes);
+    let test = load(folder.path(), Some(4)).unwrap().test.unwrap();
+    assert_eq!(test.len(), 4);
+    assert_eq!(load(folder.path(), Some(0)).unwrap().test, None);
+    // With training images only in `train`, as well.
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("train"));
+    assert_eq!(check(&load(folder.path(), None).unwrap().test.unwrap()), [5, 15]);
+    // Test images are preferred.
+    picture(&folder.path().join("val/red/0.png"), [250, 0, 0], 9, 9);
+    let dataset = load(folder.path(), None).unwrap();
+    assert_eq!(dataset.test.unwrap().len(), 1);
+    assert_eq!(dataset.class_names, ["red"]);
+    // They need no training images.
+    let folder = tempfile::tempdir().unwrap();
+    red_and_blue(&folder.path().join("Test"));
+    assert_eq!(check(&load(folder.path(), None).unwrap().test.unwrap()), [5, 15]);
+    // A class may be called `test`.
+    picture(&folder.path().join("green/0.png"), [0, 250, 0], 9, 9);
+    assert_eq!(load(folder.path(), None).unwrap().class_names, ["Test", "green"]);
+    let error = load(&folder.path().join("green"), None).unwrap_err().to_string();
+    assert!(error.contains("expected 1 to 256 folders") && error.ends_with("found 0"), "{error}");
+}
+
+#[test]
 fn a_test_folder_is_used_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(&folder.path().join("train"));

@@ -36,7 +36,7 @@ impl Settings {
     /// configuration cannot be parsed.
     pub fn of_run(folder: &Path) -> Result<Self, VisionError> {
         let read = Self::read(&config_file(folder)?).map_err(|error| match error {
-            VisionError::UnknownKey { key, .. } if key == TRAINER_KEY => {
+            VisionError::OtherProgramConfig { .. } => {
                 VisionError::OtherProgram { path: folder.to_path_buf() }
             }
             error => error,
@@ -66,7 +66,8 @@ impl Settings {
     ///
     /// # Errors
     /// If the file cannot be read, is not TOML, or has an invalid value ([`VisionError::ConfigFile`]) or an unknown
-    /// key ([`VisionError::UnknownKey`]).
+    /// key ([`VisionError::UnknownKey`]), or it is the configuration of a run of another program
+    /// ([`VisionError::OtherProgramConfig`]).
     pub fn read(path: &Path) -> Result<Self, VisionError> {
         let mut bytes = Vec::new();
         let read =
@@ -106,6 +107,9 @@ impl Settings {
             let (line, key) = (line_of(key.span().start), key.into_inner());
             let Some(definition) = Self::definitions().iter().find(|known| known.key == key) else {
                 let (path, nearest) = (path.to_path_buf(), nearest(&key, Self::KEYS));
+                if key == TRAINER_KEY {
+                    return Err(VisionError::OtherProgramConfig { path });
+                }
                 return Err(VisionError::UnknownKey { path, line, key: key.into_owned(), nearest });
             };
             let written = text.get(value.span()).unwrap_or_default();

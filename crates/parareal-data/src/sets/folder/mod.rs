@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use crate::batches::augmentation::Augmentation;
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::images::image_set::ImageSet;
 use crate::images::preprocessing::Preprocessing;
@@ -14,7 +15,7 @@ use crate::name::DatasetName;
 use crate::options::LoadOptions;
 use crate::rng::{KeyedRng, Purpose};
 use crate::sets::definition::{Classes, Definition, Loaded, Origin, Statistics};
-use crate::sets::stored_images::{StoredImages, TestImages};
+use crate::sets::stored_images::{StoredImages, TestImages, measured};
 use tree::{ImageFiles, ImageTree, LeftOut};
 
 /// Images have three channels (red, green, blue) and are resized to 32x32 pixels.
@@ -87,6 +88,40 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let mut loaded = stored.into_loaded(options)?;
     loaded.dataset.notes.extend(left_out.notes(root));
     Ok(loaded)
+}
+
+/// Reads the images on which a network is to be evaluated: all of `DIR/test/CLASS/..`, or all of `DIR/CLASS/..`
+/// if there is no folder of test images.
+pub(crate) fn load_for_evaluation(options: &LoadOptions) -> Result<Dataset, DataError> {
+    let root = FOLDER.data_dir(options)?;
+    let tree = ImageTree::to_evaluate(root)?;
+    let mut left_out = LeftOut::default();
+    let (path, classes) = match &tree.test {
+        Some(test) => (test, ImageTree::test_classes(test, &mut left_out)?),
+        None => (&tree.training, tree.training_classes(&mut left_out)?),
+    };
+    if !(1..=MAX_CLASSES).contains(&classes.len()) {
+        let found = classes.len();
+        let message = format!(
+            "expected 1 to {MAX_CLASSES} folders with PNG or JPEG files, one for each class, \
+             found {found}"
+        );
+        return Err(DataError::Folder { path: path.clone(), message });
+    }
+    let names: Vec<String> = classes.keys().cloned().collect();
+    let test = read(&names, classes)?;
+    let limit = options.limit_test.unwrap_or(usize::MAX);
+    let Preprocessing { channels, height, width, .. } = PREPROCESSING;
+    Ok(Dataset {
+        name: FOLDER.name,
+        normalization: measured(&test)?,
+        train: ImageSet::new(channels, height, width, names.len(), Vec::new(), Vec::new())?,
+        test: options.wants_test().then(|| test.truncated(limit)),
+        preprocessing: PREPROCESSING,
+        augmentation: FOLDER.augmentation,
+        class_names: names,
+        notes: left_out.notes(root),
+    })
 }
 
 /// Reads the images in a fixed random order, so that the first images come from all classes.

@@ -94,6 +94,29 @@ impl ImageTree {
         Ok(Self { training: root.to_path_buf(), test, beside: splits.collect() })
     }
 
+    /// Looks for the images in `root` on which a network is to be evaluated.
+    ///
+    /// The split of test images is preferred. Unlike for training, it does not need training images next
+    /// to it.
+    pub(crate) fn to_evaluate(root: &Path) -> Result<Self, DataError> {
+        let tree = Self::of(root)?;
+        if tree.test.is_some() || tree.training != root {
+            return Ok(tree);
+        }
+        let mut only = None;
+        for (name, path) in Listing::read(root)?.folders {
+            if has_images(&path)? {
+                let is_test = TEST.iter().any(|test| name.eq_ignore_ascii_case(test));
+                let candidate = Candidate::read(name, path)?;
+                if only.is_some() || !is_test || candidate.has_loose {
+                    return Ok(tree);
+                }
+                only = Some(candidate.path);
+            }
+        }
+        Ok(Self { test: only, ..tree })
+    }
+
     /// Returns the classes of the training images.
     pub(crate) fn training_classes(&self, left_out: &mut LeftOut) -> Result<ImageFiles, DataError> {
         for folder in &self.beside {
