@@ -15,6 +15,8 @@
 //! omitted. The last line needs complete sums, so it takes a second pass over the input (module
 //! `norm_gradient`).
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
@@ -60,7 +62,7 @@ impl Convolution<'_> {
             false => Vec::new(),
         };
         let pass = |delta: Delta<'_>| {
-            map_chunks(geometry.batch, |chunk| {
+            map_chunks(geometry.batch, geometry.bands(), |chunk| {
                 let (convolution, phases, weight) = (*self, &phases, mask.weight);
                 level.run(Backward { convolution, phases, gradient, saved, delta, weight, chunk })
             })
@@ -183,8 +185,7 @@ impl Backward<'_> {
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
         let recomputes = matches!(self.delta, Delta::Recomputed);
         let mut delta = vec![0.0; if recomputes { block * in_channels } else { 0 }];
-        let end = self.chunk.end * geometry.input_pixels();
-        let mut pixel = self.chunk.start * geometry.input_pixels();
+        let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
@@ -228,10 +229,11 @@ impl Backward<'_> {
     fn spatial<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { height, width, in_channels, out_channels: channels, stride, .. } = geometry;
-        let [rows, columns] = geometry.output();
-        let (input_size, size) = (geometry.input_pixels() * in_channels, rows * columns * channels);
+        let [output_rows, columns] = geometry.output();
+        let (input_row, gradient_row) = (width * in_channels, columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
-        let mut filled = vec![0.0; if padded == channels { 0 } else { rows * columns * padded }];
+        let mut filled =
+            vec![0.0; if padded == channels { 0 } else { output_rows * columns * padded }];
         // The gradient of the output, padded with zeros for the flipped kernel.
         let margin = geometry.margin();
         let [framed_rows, framed_columns] = geometry.framed();
@@ -243,34 +245,42 @@ impl Backward<'_> {
         };
         let mut framed = vec![0.0; if stored.is_some() { framed_rows * framed_row } else { 0 }];
         let mut scratch = Scratch::default();
-        for image in self.chunk.start..self.chunk.end {
-            let gradient = &self.gradient[image * size..][..size];
-            // SAFETY: the grids have the required sizes; these images belong to this chunk alone.
+        for (image, rows) in self.chunk.parts(output_rows) {
+            let gradient = &self.gradient[image * output_rows * gradient_row..];
+            // SAFETY: the grids have the required sizes; these rows belong to this chunk alone.
             unsafe {
                 if self.weight {
-                    self.convolution.fill_grid(simd, image, &mut grid);
+                    let inputs = geometry.input_rows(&rows);
+                    self.convolution.fill_grid(simd, image, inputs, &mut grid);
                     let row = self.convolution.grid_row();
-                    let grid = Grid { values: &grid, row, channels: in_channels };
-                    let (window, to) = (self.convolution.window(), &mut done.weight);
+                    let values = &grid[rows.start * stride * row..];
+                    let grid = Grid { values, row, channels: in_channels };
+                    let window = Window { rows: rows.len(), ..self.convolution.window() };
+                    let values =
+                        &gradient[rows.start * gradient_row..][..rows.len() * gradient_row];
+                    let to = &mut done.weight;
                     if geometry.uses_winograd() {
-                        let gradient = Grid { values: gradient, row: columns * channels, channels };
+                        let gradient = Grid { values, row: gradient_row, channels };
                         winograd::correlate(simd, grid, window, gradient, padded, to, &mut scratch);
                     } else {
                         let (gradient, to) =
-                            (widen(gradient, channels, padded, &mut filled), to.as_mut_ptr());
+                            (widen(values, channels, padded, &mut filled), to.as_mut_ptr());
                         correlate(simd, grid, window, gradient, channels, padded, to);
                     }
                 }
                 if let Some(to) = stored {
-                    for (y, line) in gradient.chunks_exact(columns * channels).enumerate() {
+                    let inputs = if geometry.bands() == 1 { 0..height } else { rows };
+                    for y in geometry.output_rows(&inputs) {
+                        let line = &gradient[y * gradient_row..][..gradient_row];
                         let place = (y + margin) * framed_row + margin * channels;
-                        framed[place..][..line.len()].copy_from_slice(line);
+                        framed[place..][..gradient_row].copy_from_slice(line);
                     }
-                    let to = to.at(image * input_size, input_size);
+                    let first = (image * height + inputs.start) * input_row;
+                    let to = to.at(first, inputs.len() * input_row);
                     for phase in self.phases {
                         let StridePhase { first: [y, x], start: [row, column], kernel, packed } =
                             phase;
-                        let rows = (height - y).div_ceil(stride);
+                        let rows = (inputs.len() - y).div_ceil(stride);
                         let columns = (width - x).div_ceil(stride);
                         let pixel = stride * in_channels;
                         let to = to.add((y * width + x) * in_channels);
@@ -281,13 +291,15 @@ impl Backward<'_> {
                             clear(place, rows, columns, in_channels);
                             continue;
                         };
+                        let row = row + inputs.start;
                         let values = &framed[row * framed_row + column * channels..];
                         let grid = Grid { values, row: framed_row, channels };
                         let window = Window { rows, columns, kernel: *kernel, stride: 1 };
                         packed.convolve(simd, grid, window, place, &mut scratch);
                     }
-                    let input = input[image * input_size..][..input_size].as_ptr();
-                    self.relu_backward(simd, input, to, height * width, &mut done.sums);
+                    let pixels = inputs.len() * width;
+                    let input = input[first..][..pixels * in_channels].as_ptr();
+                    self.relu_backward(simd, input, to, pixels, &mut done.sums);
                 }
             }
         }

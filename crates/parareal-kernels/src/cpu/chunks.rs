@@ -5,25 +5,59 @@ use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-/// Consecutive images of a batch.
-pub(crate) type Chunk = Range<usize>;
+use crate::cpu::helpers;
 
-/// Splits the batch into as many chunks as the calling pool has threads, but at most one for each
-/// image.
+/// Consecutive bands of the images of a batch. All images have the same number of bands.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    bands: Range<usize>,
+    per_image: usize,
+}
+
+impl Chunk {
+    /// Returns the values of the chunk, where an image has `size` values, a multiple of the number of bands.
+    pub(crate) fn values(&self, size: usize) -> Range<usize> {
+        let band = size / self.per_image;
+        self.bands.start * band..self.bands.end * band
+    }
+
+    /// Returns the images of which this chunk has rows, with these rows, where an image has `rows` rows, a
+    /// multiple of the number of bands.
+    pub(crate) fn parts(&self, rows: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let Range { start, end } = self.values(rows);
+        (start / rows..end.div_ceil(rows)).map(move |image| {
+            let first = image * rows;
+            (image, start.max(first) - first..end.min(first + rows) - first)
+        })
+    }
+}
+
+/// Splits the batch into as many chunks as the calling pool has threads, but at most one for each band. An image
+/// has `per_image` bands.
 ///
-/// The split depends only on the batch and the number of threads, so sums over chunks are the same
-/// every time.
-pub(crate) fn chunks(batch: usize) -> impl ExactSizeIterator<Item = Chunk> {
-    let count = rayon::current_num_threads().clamp(1, batch.max(1));
-    (0..count).map(move |index| index * batch / count..(index + 1) * batch / count)
+/// The split depends only on these numbers and the number of threads, so sums over chunks are the same every time.
+pub(crate) fn chunks(batch: usize, per_image: usize) -> impl ExactSizeIterator<Item = Chunk> {
+    let bands = batch * per_image;
+    let count = rayon::current_num_threads().clamp(1, bands.max(1));
+    (0..count).map(move |index| Chunk {
+        bands: index * bands / count..(index + 1) * bands / count,
+        per_image,
+    })
 }
 
 /// Calls `run` for each of the [`chunks`] of the batch, in parallel. The results are in order.
-pub(crate) fn map_chunks<R: Send>(batch: usize, run: impl Fn(Chunk) -> R + Sync) -> Vec<R> {
-    let all = chunks(batch);
+pub(crate) fn map_chunks<R: Send>(
+    batch: usize,
+    per_image: usize,
+    run: impl Fn(Chunk) -> R + Sync,
+) -> Vec<R> {
+    let all = chunks(batch, per_image);
     match all.len() {
         1 => all.map(run).collect(),
-        _ => all.collect::<Vec<_>>().into_par_iter().map(&run).collect(),
+        _ => {
+            helpers::keep_awake();
+            all.collect::<Vec<_>>().into_par_iter().map(&run).collect()
+        }
     }
 }
 

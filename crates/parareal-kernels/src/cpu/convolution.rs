@@ -1,5 +1,7 @@
 //! The operands of a convolution, and the activation of its input.
 
+use std::ops::Range;
+
 use pulp::Simd;
 
 use super::elementwise::{Affine, activate};
@@ -52,15 +54,21 @@ impl Convolution<'_> {
         block
     }
 
-    /// Writes one image, activated if there is an activation, to the interior of a padded grid.
+    /// Writes rows of one image, activated if there is an activation, to the interior of a padded grid.
     ///
     /// # Safety
     /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
     #[inline(always)]
-    pub(crate) unsafe fn fill_grid<S: Simd>(&self, simd: S, image: usize, grid: &mut [f32]) {
+    pub(crate) unsafe fn fill_grid<S: Simd>(
+        &self,
+        simd: S,
+        image: usize,
+        rows: Range<usize>,
+        grid: &mut [f32],
+    ) {
         let Geometry { height, width, in_channels, padding, .. } = self.geometry;
         let row = self.grid_row();
-        for y in 0..height {
+        for y in rows {
             let begin = (image * height + y) * width * in_channels;
             let input = &self.input[begin..][..width * in_channels];
             let to =

@@ -12,6 +12,8 @@
 //! Channels are contiguous, so all three are sums of products of vectors, and no data are
 //! rearranged. The compiler vectorizes the loops for the chosen instruction set.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -90,7 +92,7 @@ impl Depthwise {
         input: &[f32],
         gradient: &[f32],
     ) -> Vec<f32> {
-        let partials = map_chunks(self.batch, |chunk| {
+        let partials = map_chunks(self.batch, 1, |chunk| {
             level.run(WeightGradient { depthwise: *self, input, gradient, chunk })
         });
         let mut weight = vec![0.0; self.channels * KERNEL * KERNEL];
@@ -135,7 +137,7 @@ impl Depthwise {
         let from_image = rows * columns * channels;
         let to_image = gather.steps[0].len() * gather.steps[1].len() * channels;
         let (mut rest, mut images) = (to.as_mut_slice(), Vec::new());
-        for Chunk { start, end } in chunks(self.batch) {
+        for Range { start, end } in chunks(self.batch, 1).map(|chunk| chunk.values(1)) {
             let (own, others) = rest.split_at_mut((end - start) * to_image);
             images.push((&gather.from[start * from_image..end * from_image], own));
             rest = others;
@@ -244,7 +246,7 @@ impl WithSimd for WeightGradient<'_> {
         let Depthwise { height, width, channels, stride, .. } = depthwise;
         let [rows, columns] = depthwise.output();
         let mut weight = vec![0.0; KERNEL * KERNEL * channels];
-        for image in chunk {
+        for image in chunk.values(1) {
             let input = &input[image * height * width * channels..][..height * width * channels];
             let gradient = &gradient[image * rows * columns * channels..];
             let mut first = 0;

@@ -1,5 +1,7 @@
 //! The forward pass: `to = residual + convolution(activation(input))`.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use super::chunks::{Chunk, block_pixels, map_chunks};
@@ -34,7 +36,7 @@ impl Convolution<'_> {
         // SAFETY: the chunks write all output pixels, and read none before it is written.
         let output = unsafe {
             vec_written_by(len, |to| {
-                moments = map_chunks(self.geometry.batch, |chunk| {
+                moments = map_chunks(self.geometry.batch, self.geometry.bands(), |chunk| {
                     let kernel = &kernel;
                     level.run(Forward { convolution, kernel, residual, to, statistics, chunk })
                 });
@@ -109,8 +111,7 @@ impl Forward<'_> {
         let block = block_pixels(in_channels);
         let mut activated = vec![0.0; block * in_channels];
         let mut scratch = Scratch::default();
-        let end = self.chunk.end * geometry.input_pixels();
-        let mut pixel = self.chunk.start * geometry.input_pixels();
+        let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
@@ -141,20 +142,23 @@ impl Forward<'_> {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
         let mut scratch = Scratch::default();
-        let size = geometry.output_pixels() * geometry.out_channels;
-        for image in self.chunk.start..self.chunk.end {
-            // SAFETY: the grid has the required size; these images belong to this chunk alone.
+        let [height, columns] = geometry.output();
+        let size = columns * geometry.out_channels;
+        for (image, rows) in self.chunk.parts(height) {
+            // SAFETY: the grid has the required size; these rows belong to this chunk alone.
             unsafe {
-                self.convolution.fill_grid(simd, image, &mut grid);
+                self.convolution.fill_grid(simd, image, geometry.input_rows(&rows), &mut grid);
                 let row = self.convolution.grid_row();
-                let grid = Grid { values: &grid, row, channels: geometry.in_channels };
-                let to = self.to.at(image * size, size);
-                let add = self.residual(image * size);
-                let window = self.convolution.window();
-                let place = OutputView::dense(to, window.columns, geometry.out_channels, add);
+                let values = &grid[rows.start * geometry.stride * row..];
+                let grid = Grid { values, row, channels: geometry.in_channels };
+                let first = (image * height + rows.start) * size;
+                let to = self.to.at(first, rows.len() * size);
+                let window = Window { rows: rows.len(), ..self.convolution.window() };
+                let add = self.residual(first);
+                let place = OutputView::dense(to, columns, geometry.out_channels, add);
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
-                    moments.accumulate(simd, to, geometry.output_pixels());
+                    moments.accumulate(simd, to, rows.len() * columns);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The sizes of a convolution.
 
+use std::ops::Range;
+
 /// The sizes of a convolution of images stored as `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -43,6 +45,30 @@ impl Geometry {
     /// Returns true if each output pixel depends only on the input pixel at the same position.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1
+    }
+
+    /// Number of bands of an image that can be computed apart from each other: pixels if the convolution is pointwise,
+    /// pairs of rows for Winograd's algorithm, and the whole image otherwise.
+    pub(crate) fn bands(&self) -> usize {
+        match self.is_pointwise() {
+            true => self.input_pixels(),
+            false if self.uses_winograd() && self.output()[0] == self.height => self.height / 2,
+            false => 1,
+        }
+    }
+
+    /// Returns the input rows that these output rows depend on.
+    pub(crate) fn input_rows(&self, rows: &Range<usize>) -> Range<usize> {
+        let last = rows.end.saturating_sub(1) * self.stride + self.kernel;
+        (rows.start * self.stride).saturating_sub(self.padding)
+            ..last.saturating_sub(self.padding).min(self.height)
+    }
+
+    /// Returns the output rows that depend on these input rows, if the convolution has no stride, or if they are all
+    /// rows.
+    pub(crate) fn output_rows(&self, rows: &Range<usize>) -> Range<usize> {
+        (rows.start + self.padding + 1).saturating_sub(self.kernel)
+            ..(rows.end + self.padding).min(self.output()[0])
     }
 
     /// Number of pixels in an input image.

@@ -9,6 +9,7 @@ pub(crate) mod folded_norm;
 mod forward;
 pub(crate) mod geometry;
 pub(crate) mod gradients;
+pub(crate) mod helpers;
 mod implicit_gemm;
 mod microkernel;
 pub(crate) mod moments;

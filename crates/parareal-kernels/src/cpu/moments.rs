@@ -23,8 +23,9 @@ pub(crate) fn mean_and_variance(
 ) -> [Vec<f64>; 2] {
     assert!(input.len().is_multiple_of(channels * images.max(1)));
     let size = input.len() / images.max(1);
-    let moments =
-        map_chunks(images, |chunk| level.run(MeasureMoments { input, size, channels, chunk }));
+    let moments = map_chunks(images, size / channels, |chunk| {
+        level.run(MeasureMoments { input, size, channels, chunk })
+    });
     Moments::finish(&moments, channels)
 }
 
@@ -114,8 +115,8 @@ impl WithSimd for MeasureMoments<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Moments {
         let mut total = Moments::new(self.channels);
-        let values = &self.input[self.chunk.start * self.size..self.chunk.end * self.size];
-        // SAFETY: these values are images of whole pixels.
+        let values = &self.input[self.chunk.values(self.size)];
+        // SAFETY: these values are whole pixels.
         unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
         total
     }

@@ -5,6 +5,7 @@
 //! first pass only sums it. The second pass then recomputes it, block by block in the first-level
 //! cache.
 
+use std::ops::Range;
 use std::ptr::null;
 
 use pulp::{Simd, WithSimd};
@@ -63,7 +64,7 @@ impl Convolution<'_> {
         let terms = self.correction(map, saved, sums, gradients);
         let correction = NormCorrection { map, terms: &terms, mean: saved.mean };
         let pass = |delta: DeltaBuffer<'_>, to: SharedSlice<'_>, add: bool| {
-            map_chunks(self.geometry.batch, |chunk| {
+            map_chunks(self.geometry.batch, self.geometry.input_pixels(), |chunk| {
                 let convolution = *self;
                 level.run(NormGradient { convolution, correction, delta, to, add, chunk });
             });
@@ -158,8 +159,7 @@ impl NormGradient<'_> {
         let Geometry { in_channels, out_channels: channels, .. } = geometry;
         let block = block_pixels(in_channels);
         let mut recomputed = vec![0.0; if MASK { block * in_channels } else { 0 }];
-        let end = self.chunk.end * geometry.input_pixels();
-        let mut pixel = self.chunk.start * geometry.input_pixels();
+        let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
             let (first, len) = (pixel * in_channels, pixels * in_channels);

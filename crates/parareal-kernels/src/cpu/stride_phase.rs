@@ -56,36 +56,32 @@ impl WithSimd for PackPhases<'_> {
             geometry;
         let rows = stride.min(height);
         let columns = stride.min(width);
-        let firsts = (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x]));
-        firsts
-            .map(|first| {
-                let lowest = first.map(|first| (first + padding) % stride);
-                let places = lowest.map(|lowest| kernel.saturating_sub(lowest).div_ceil(stride));
-                let start = [0, 1].map(|axis| {
-                    let base = (first[axis] + padding - lowest[axis]) / stride;
-                    (geometry.margin() + base + 1).saturating_sub(places[axis])
-                });
-                let place = |step: usize| {
-                    let (place, channel) = (step / out_channels, step % out_channels);
-                    let flipped = [place / places[1], place % places[1]];
-                    let [row, line] = [0, 1]
-                        .map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
-                    [channel * in_channels * kernel * kernel + row * kernel + line, kernel * kernel]
-                };
-                let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
-                let packed = (count > 0).then(|| {
-                    PackedWeight::pack(
-                        simd,
-                        winograd,
-                        count,
-                        [out_channels, in_channels],
-                        self.weight,
-                        place,
-                    )
-                });
-                StridePhase { first, start, kernel: places, packed }
-            })
-            .collect()
+        // Loops instead of closures, which would be compiled without the vector instructions.
+        let mut phases = Vec::with_capacity(rows * columns);
+        for first in (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x])) {
+            let lowest = first.map(|first| (first + padding) % stride);
+            let places = lowest.map(|lowest| kernel.saturating_sub(lowest).div_ceil(stride));
+            let start = [0, 1].map(|axis| {
+                let base = (first[axis] + padding - lowest[axis]) / stride;
+                (geometry.margin() + base + 1).saturating_sub(places[axis])
+            });
+            let place = |step: usize| {
+                let (place, channel) = (step / out_channels, step % out_channels);
+                let flipped = [place / places[1], place % places[1]];
+                let [row, line] =
+                    [0, 1].map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
+                [channel * in_channels * kernel * kernel + row * kernel + line, kernel * kernel]
+            };
+            let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
+            let channels = [out_channels, in_channels];
+            let mut packed = None;
+            if count > 0 {
+                packed =
+                    Some(PackedWeight::pack(simd, winograd, count, channels, self.weight, place));
+            }
+            phases.push(StridePhase { first, start, kernel: places, packed });
+        }
+        phases
     }
 }
 

@@ -234,15 +234,20 @@ fn either_gradient_can_be_computed_alone() {
 
 #[test]
 fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
-    // The first case uses direct products, the second Winograd's algorithm with a partly filled
-    // panel.
-    for (size, from, to) in [([9, 9], 20, 12), ([8, 8], 48, 48)] {
-        let (batch, kernel, stride, padding) = (3, 3, 1, 1);
-        let (normalized, batch_statistics, residual) = (true, true, false);
-        #[rustfmt::skip]
-        split_alike(Case {
-            batch, size, from, to, kernel, stride, padding, normalized, batch_statistics, residual,
-        });
+    // Direct products of whole images; Winograd's algorithm on pairs of rows, with a partly filled panel; pointwise
+    // convolutions with `δ` stored and recomputed.
+    for (size, from, to, kernel) in
+        [([9, 9], 20, 12, 3), ([8, 6], 48, 48, 3), ([5, 7], 16, 40, 1), ([5, 7], 40, 16, 1)]
+    {
+        // With several threads, they share an image.
+        for batch in [1, 3] {
+            let (stride, padding) = (1, kernel / 2);
+            let (normalized, batch_statistics, residual) = (true, true, true);
+            #[rustfmt::skip]
+            split_alike(Case {
+                batch, size, from, to, kernel, stride, padding, normalized, batch_statistics, residual,
+            });
+        }
     }
 }
 
@@ -253,7 +258,7 @@ fn split_alike(case: Case) {
         pool.install(|| case.run(&values, DType::F32))
     };
     let one = on_threads(1);
-    for threads in [2, 5] {
+    for threads in [2, 5, 50] {
         let (found, again) = (on_threads(threads), on_threads(threads));
         for ((found, again), one) in found.iter().zip(&again).zip(&one) {
             found.assert_eq(again, true);

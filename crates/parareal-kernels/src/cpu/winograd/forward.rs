@@ -12,7 +12,7 @@ use crate::cpu::microkernel::{
 #[inline(always)]
 fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
     let half = simd.splat_f32s(0.5);
-    let [outer, inner] = [simd.add_f32s(a, c), b].map(|value| simd.mul_f32s(value, half));
+    let [outer, inner] = [simd.mul_f32s(simd.add_f32s(a, c), half), simd.mul_f32s(b, half)];
     [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
 }
 
@@ -67,11 +67,13 @@ impl TransformedKernel {
                     // SAFETY: the slice has the length of a vector.
                     unsafe { load::<S>(line.as_ptr()) }
                 };
-                let rows: [_; 3] = std::array::from_fn(|row| {
-                    transform_kernel(simd, [line(3 * row), line(3 * row + 1), line(3 * row + 2)])
-                });
+                let [a, b, c] = [
+                    transform_kernel(simd, [line(0), line(1), line(2)]),
+                    transform_kernel(simd, [line(3), line(4), line(5)]),
+                    transform_kernel(simd, [line(6), line(7), line(8)]),
+                ];
                 for j in 0..4 {
-                    let transformed = transform_kernel(simd, rows.map(|row| row[j]));
+                    let transformed = transform_kernel(simd, [a[j], b[j], c[j]]);
                     for (i, value) in transformed.into_iter().enumerate() {
                         let index = (4 * i + j) * size + first;
                         let target = &mut values[index..][..S::F32_LANES];
@@ -187,7 +189,8 @@ unsafe fn inverse_transform_outputs<S: Simd>(
                     };
                     let columns = [column(0), column(1), column(2), column(3)];
                     for y in 0..2 {
-                        let row = inverse_transform_output(simd, columns.map(|column| column[y]));
+                        let [a, b, c, d] = columns;
+                        let row = inverse_transform_output(simd, [a[y], b[y], c[y], d[y]]);
                         for (x, mut value) in row.into_iter().enumerate() {
                             let index = pixel + y * place.row + x * place.pixel + channel;
                             if !place.add.is_null() {

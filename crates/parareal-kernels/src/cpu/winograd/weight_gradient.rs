@@ -18,8 +18,8 @@ fn transform_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
 #[inline(always)]
 fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
     let half = simd.splat_f32s(0.5);
-    let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
-    let [sum, difference] = [sum, difference].map(|value| simd.mul_f32s(value, half));
+    let sum = simd.mul_f32s(simd.add_f32s(b, c), half);
+    let difference = simd.mul_f32s(simd.sub_f32s(b, c), half);
     [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
 }
 
@@ -175,19 +175,26 @@ impl WithSimd for InverseTransformKernel<'_> {
         let mut lines = vec![0.0; 9 * out_channels];
         for channel in 0..in_channels {
             for column in (0..out_channels).step_by(S::F32_LANES) {
-                let value = |point: usize| {
+                let mut points = [simd.splat_f32s(0.0); POINTS];
+                for (point, sum) in points.iter_mut().enumerate() {
                     let index = point * pitch + channel * padded + column;
-                    partials.iter().fold(simd.splat_f32s(0.0), |sum, partial| {
+                    for partial in partials {
                         let partial = &partial[index..][..S::F32_LANES];
                         // SAFETY: the slice has the length of a vector.
-                        simd.add_f32s(sum, unsafe { load::<S>(partial.as_ptr()) })
-                    })
-                };
-                let rows: [_; 4] = std::array::from_fn(|i| {
-                    inverse_transform_kernel(simd, std::array::from_fn(|j| value(4 * i + j)))
-                });
+                        *sum = simd.add_f32s(*sum, unsafe { load::<S>(partial.as_ptr()) });
+                    }
+                }
+                let [a, b, c, d] = [
+                    inverse_transform_kernel(simd, [points[0], points[1], points[2], points[3]]),
+                    inverse_transform_kernel(simd, [points[4], points[5], points[6], points[7]]),
+                    inverse_transform_kernel(simd, [points[8], points[9], points[10], points[11]]),
+                    inverse_transform_kernel(
+                        simd,
+                        [points[12], points[13], points[14], points[15]],
+                    ),
+                ];
                 for x in 0..3 {
-                    let transformed = inverse_transform_kernel(simd, rows.map(|row| row[x]));
+                    let transformed = inverse_transform_kernel(simd, [a[x], b[x], c[x], d[x]]);
                     for (y, value) in transformed.into_iter().enumerate() {
                         let line =
                             &mut lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
