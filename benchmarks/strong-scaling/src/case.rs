@@ -1,0 +1,129 @@
+//! One network with one batch, in all ways.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::contestant::{Contestant, trial};
+use crate::measurement::Measurement;
+use crate::network::{Coarse, Network, Placement};
+use crate::peer::{Peer, VARIANTS};
+
+/// Steps with which the fastest of several settings is found, the first of them a warm-up.
+const TRIALS: usize = 4;
+
+/// A depth and a batch, on a number of cores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) depth: usize,
+    pub(crate) batch: usize,
+    pub(crate) cores: usize,
+    /// Timed steps of each way.
+    pub(crate) rounds: usize,
+}
+
+/// One way to compute the step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// The way, the same for all depths and batches.
+    pub(crate) name: String,
+    /// Threads, or PyTorch's variant.
+    pub(crate) setting: String,
+    pub(crate) measurement: Measurement,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ResNet-{}, batch {}", self.depth, self.batch)
+    }
+}
+
+impl Case {
+    /// Measures all ways, each against the fastest serial setting.
+    ///
+    /// # Errors
+    /// If one of our networks cannot be built or fails. PyTorch's variants that do not run are reported and left out.
+    pub(crate) fn measure(&self, subnetworks: &[usize], python: Option<&Path>) -> Result<Vec<Row>> {
+        let &Self { depth, batch, cores, rounds } = self;
+        let (mut serial, threads) = self.fastest_serial()?;
+        let mut rows = Vec::new();
+        let mut add = |name: &str, setting: String, contestant: &mut dyn Contestant| {
+            let measurement = Measurement::of(contestant, &mut serial, rounds)?;
+            let Measurement { step, speedup, .. } = measurement;
+            eprintln!("{self}: {name}, {setting}: {:.1} ms, {speedup:.2}", 1e3 * step);
+            rows.push(Row { name: name.to_owned(), setting, measurement });
+            Result::Ok(())
+        };
+        // Against itself, which shows the noise.
+        let mut again = self.serial(threads)?;
+        add("N = 1", plural(threads, "thread"), &mut again)?;
+        drop(again);
+        if batch >= cores && cores > 1 {
+            let placement = Placement { workers: 1, threads: 1, replicas: cores };
+            let mut replicas = Network::serial(depth, batch, placement)?;
+            add("N = 1, replicas", plural(cores, "replica"), &mut replicas)?;
+        }
+        for &count in subnetworks {
+            for (coarse, label) in [(Coarse::Recommended, "recommended"), (Coarse::Paper, "paper")]
+            {
+                let workers = cores.min(count);
+                let mut network = Network::parareal(depth, batch, count, coarse, workers)?;
+                add(&format!("N = {count}, {label}"), plural(workers, "worker"), &mut network)?;
+            }
+        }
+        if let Some(python) = python
+            && let Some((mut peer, setting)) = self.fastest_peer(python)
+        {
+            add("PyTorch", setting, &mut peer)?;
+        }
+        Ok(rows)
+    }
+
+    fn serial(&self, threads: usize) -> Result<Network> {
+        Network::serial(self.depth, self.batch, Placement { workers: 1, threads, replicas: 1 })
+    }
+
+    /// Returns the serial network with one thread or a thread for each core, whichever is faster.
+    fn fastest_serial(&self) -> Result<(Network, usize)> {
+        let mut fastest: Option<(f64, Network, usize)> = None;
+        let counts = if self.cores == 1 { vec![1] } else { vec![1, self.cores] };
+        for threads in counts {
+            let mut network = self.serial(threads)?;
+            network.step()?;
+            let time = trial(&mut network, TRIALS)?;
+            if fastest.as_ref().is_none_or(|&(least, ..)| time < least) {
+                fastest = Some((time, network, threads));
+            }
+        }
+        let (_, network, threads) = fastest.ok_or("no serial setting was tried")?;
+        Ok((network, threads))
+    }
+
+    /// Returns PyTorch's serial network with the fastest variant and number of threads; `None` if none runs.
+    fn fastest_peer(&self, python: &Path) -> Option<(Peer, String)> {
+        let mut fastest: Option<(f64, Peer, String)> = None;
+        for variant in VARIANTS {
+            for threads in [1, self.cores] {
+                let setting = format!("{variant}, {}", plural(threads, "thread"));
+                let tried = Peer::start(python, threads, variant, self.depth, self.batch)
+                    .and_then(|mut peer| Ok((trial(&mut peer, TRIALS)?, peer)));
+                match tried {
+                    Ok((time, peer)) => {
+                        eprintln!("{self}: PyTorch, {setting}: {:.1} ms", 1e3 * time);
+                        if fastest.as_ref().is_none_or(|(least, ..)| time < *least) {
+                            fastest = Some((time, peer, setting));
+                        }
+                    }
+                    Err(error) => eprintln!("{self}: PyTorch, {setting}: {error}"),
+                }
+            }
+        }
+        fastest.map(|(_, peer, setting)| (peer, setting))
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
