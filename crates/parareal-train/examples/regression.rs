@@ -6,8 +6,6 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::error::Error;
-
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::AdamWConfig;
 use parareal_train::prelude::*;
@@ -55,7 +53,7 @@ fn pendulum(count: usize, shift: f64) -> Result<TensorDataset<Tensor<2>, Tensor<
     TensorDataset::new(tensor(before), tensor(after))
 }
 
-pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> anyhow::Result<f64> {
     let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
     let sample = Tensor::<2>::zeros([1, 2], &Device::flex());
     let network =
@@ -76,7 +74,7 @@ pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     Ok(trainer.evaluate(&folder, CheckpointChoice::Best)?.loss)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     for (subnetworks, name) in [(1, "serial"), (4, "parareal")] {
         println!("{name}: mean squared error {:.1e}", train(subnetworks)?);
     }

@@ -7,8 +7,6 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::error::Error;
-
 use burn::nn::transformer::{
     TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput,
 };
@@ -78,7 +76,7 @@ fn sentences(
     TensorDataset::new(tokens, most)
 }
 
-pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> anyhow::Result<f64> {
     let sample = Tensor::<2, Int>::ones([1, LENGTH], &Device::flex());
     let network = Sequential::stem(sample, |init| {
         let config = EmbeddingConfig::new((1 + WORDS + OTHERS) as usize, WIDTH);
@@ -107,7 +105,7 @@ pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     Ok(trainer.evaluate(&folder, CheckpointChoice::Best)?.metrics["accuracy"])
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     for (subnetworks, name) in [(1, "serial"), (3, "parareal")] {
         println!("{name}: {:.1} % of the sentences are right", 100.0 * train(subnetworks)?);
     }

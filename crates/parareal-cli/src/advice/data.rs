@@ -11,7 +11,7 @@ pub(crate) fn of_data(error: &DataError) -> Option<String> {
         )),
         DataError::NoDataDir { .. } => Some("pass --data-dir DIR".to_owned()),
         DataError::File(error) if error.fault == FileFault::Missing => Some(
-            "choose another folder with --data-dir, or download the files with `parareal data fetch`"
+            "choose another folder with --data-dir, or download the files with `parareal data fetch NAME`"
                 .to_owned(),
         ),
         _ => None,

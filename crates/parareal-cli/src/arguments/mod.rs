@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train a parareal ResNet, by default a small one on built-in images
+    /// Train a parareal ResNet, by default on built-in images
     ///
     /// Without flags, the training takes about three minutes on two cores.
     Train(Box<Train>),

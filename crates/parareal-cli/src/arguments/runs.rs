@@ -26,6 +26,7 @@ impl RunFolder {
 
 /// Flags of `eval`.
 #[derive(Args)]
+#[command(override_usage = "parareal eval [OPTIONS] <RUN>")]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) run: RunFolder,
@@ -92,6 +93,7 @@ impl Predict {
 
 /// Flags of `export`.
 #[derive(Args)]
+#[command(override_usage = "parareal export [OPTIONS] --output <FILE.safetensors> <RUN>")]
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) run: RunFolder,

@@ -148,6 +148,8 @@ fn predictions_depend_on_devices_links_and_replicas() {
     // Devices beyond the number of subnetworks are not used.
     let many = predicted(&["--device-count", "50"]);
     assert_eq!((many["devices"].as_u64(), step(&many)), (Some(6), step(&all)));
+    let assumptions = many["assumptions"].to_string();
+    assert!(assumptions.contains("44 of 50 devices are not used"), "{assumptions}");
 }
 
 #[test]

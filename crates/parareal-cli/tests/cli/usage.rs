@@ -104,7 +104,7 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--subnetworks", "4"], "4 subnetworks"),
         (&["--subnetworks", "0"], "expected at least 1 subnetwork"),
         (&["--dataset", "photos"], "shapes, mnist"),
-        (&["--dataset", "mnist"], "download the files with `parareal data fetch`"),
+        (&["--dataset", "mnist"], "download the files with `parareal data fetch NAME`"),
         (&["--dataset", "mnist", "--data-dir", "none"], "none"),
         (&["--output", "full"], "not an empty folder"),
         (&["--output", "full", "--cuts", "balanced"], "not an empty folder"),

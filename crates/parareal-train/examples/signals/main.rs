@@ -4,7 +4,7 @@
 
 mod data;
 
-use std::{cell::Cell, error::Error};
+use std::cell::Cell;
 
 use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{LayerNormConfig, LinearConfig, PaddingConfig1d};
@@ -16,7 +16,7 @@ fn conv(from: usize, init: &Init) -> Conv1d {
     Conv1dConfig::new(from, 12, 5).with_padding(same).init(init.device())
 }
 
-pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn train(subnetworks: usize) -> anyhow::Result<f64> {
     let sample = Tensor::<3>::zeros([1, 1, data::LENGTH], &Device::flex());
     let network = Sequential::stem(sample, |init| layer(conv(1, init), Conv1d::forward))
         .units(12, |_, init| {
@@ -46,7 +46,7 @@ pub(crate) fn train(subnetworks: usize) -> Result<f64, Box<dyn Error>> {
     Ok(trainer.evaluate(&folder, CheckpointChoice::Best)?.metrics["accuracy"])
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     for (subnetworks, name) in [(1, "serial"), (3, "parareal")] {
         println!("{name}: {:.1} % of the signals are recognized", 100.0 * train(subnetworks)?);
     }

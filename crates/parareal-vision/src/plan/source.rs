@@ -225,7 +225,7 @@ impl Costs {
                     return Err(VisionError::setting("width", net.width(), expected));
                 }
                 let expected = "expected basic without `coarse-units`, the coarse networks of the \
-                                paper's Table 2; or choose other costs";
+                                paper's Table 2; set `coarse-unit` to basic, or choose other costs";
                 let kind = net.coarse_kind();
                 let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {

@@ -69,7 +69,16 @@ impl Plan {
             written?;
             note(&format!("wrote the predicted step to {}", timeline.path().display()));
         }
-        let remarks = costs.remarks(&planned.network.net, count);
+        let mut remarks = costs.remarks(&planned.network.net, count);
+        if let Some(devices) =
+            flags.device_count.filter(|&devices| !flags.suggest && devices > count)
+        {
+            remarks.push(format!(
+                "{} of {devices} devices are not used: there is one for each subnetwork; pass --subnetworks \
+                 {devices}, or --suggest",
+                devices - count
+            ));
+        }
         Ok(Some(Step { planned, suggestion, remarks }))
     }
 }

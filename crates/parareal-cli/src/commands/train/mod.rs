@@ -58,6 +58,7 @@ fn train(
     json: bool,
 ) -> Result<Ending, Failure> {
     let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
+    let is_new = resumed.is_none();
     let run = match resumed {
         Some(folder) => ClassificationRun::resume(group, &folder, settings, timeline)?,
         None => {
@@ -74,7 +75,7 @@ fn train(
         let outcome = run.train(&mut Silent, &stop)?;
         return Ok(ending(&outcome));
     }
-    introduce(group, &run);
+    introduce(group, &run, is_new);
     let mut progress = Progress::new(run.run());
     let outcome = run.train(&mut progress, &stop);
     progress.end();
@@ -99,8 +100,8 @@ impl Observer for Silent {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-/// Prints the run that is about to start.
-fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
+/// Prints the run that is about to start. What can only be changed in a new run is not suggested for others.
+fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     let (config, summary, images) = (run.config(), run.summary(), run.images());
     let run = run.run();
     let units: Vec<String> = summary.units.iter().map(ToString::to_string).collect();
@@ -125,7 +126,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun) {
     if summary.subnetworks > 1 {
         note(&network_text::coarse(&config.network));
     }
-    if let Some(warning) = network_text::coarse_warning(&config.network) {
+    if is_new && let Some(warning) = network_text::coarse_warning(&config.network) {
         note(&warning);
     }
     let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
@@ -242,7 +243,7 @@ fn next_steps(outcome: &Outcome) -> String {
     if outcome.test_error.is_some() {
         steps.push(("evaluate its best checkpoint", format!("eval {run} --checkpoint best")));
     }
-    steps.push(("classify images of your own", format!("predict {run} IMAGE..")));
+    steps.push(("classify images of your own", format!("predict {run} IMAGE.. --checkpoint best")));
     let lines = steps.iter().map(|(aim, command)| format!("  {program} {command}    # {aim}"));
     format!("next steps\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
