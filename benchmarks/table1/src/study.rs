@@ -46,7 +46,7 @@ const MNIST_20: Setup = Setup {
     depth: 20,
     limit_train: Some(10_000),
     epochs: 6,
-    rates: RATES,
+    rates: Rates { serial: 0.1, ..RATES },
     images: 10_000,
 };
 const CIFAR_56: Setup = Setup {
