@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use parareal_text::count;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -11,7 +12,7 @@ use crate::measurement::Measurement;
 use crate::network::{Coarse, Network, Placement};
 use crate::peer::{Peer, VARIANTS};
 
-/// Steps with which the fastest of several settings is found, the first of them a warm-up.
+/// Number of steps with which the fastest of several settings is found.
 const TRIALS: usize = 4;
 
 /// A depth and a batch, on a number of cores.
@@ -58,19 +59,19 @@ impl Case {
         };
         // Against itself, which shows the noise.
         let mut again = self.serial(threads)?;
-        add("N = 1", plural(threads, "thread"), &mut again)?;
+        add("N = 1", count(threads, "thread"), &mut again)?;
         drop(again);
         if batch >= cores && cores > 1 {
-            let placement = Placement { workers: 1, threads: 1, replicas: cores };
+            let placement = Placement { threads: 1, replicas: cores };
             let mut replicas = Network::serial(depth, batch, placement)?;
-            add("N = 1, replicas", plural(cores, "replica"), &mut replicas)?;
+            add("N = 1, replicas", count(cores, "replica"), &mut replicas)?;
         }
-        for &count in subnetworks {
+        for &number in subnetworks {
             for (coarse, label) in [(Coarse::Recommended, "recommended"), (Coarse::Paper, "paper")]
             {
-                let workers = cores.min(count);
-                let mut network = Network::parareal(depth, batch, count, coarse, workers)?;
-                add(&format!("N = {count}, {label}"), plural(workers, "worker"), &mut network)?;
+                let workers = cores.min(number);
+                let mut network = Network::parareal(depth, batch, number, coarse, workers)?;
+                add(&format!("N = {number}, {label}"), count(workers, "worker"), &mut network)?;
             }
         }
         if let Some(python) = python
@@ -81,15 +82,19 @@ impl Case {
         Ok(rows)
     }
 
+    /// Returns the numbers of threads to try.
+    fn thread_counts(&self) -> Vec<usize> {
+        if self.cores == 1 { vec![1] } else { vec![1, self.cores] }
+    }
+
     fn serial(&self, threads: usize) -> Result<Network> {
-        Network::serial(self.depth, self.batch, Placement { workers: 1, threads, replicas: 1 })
+        Network::serial(self.depth, self.batch, Placement { threads, replicas: 1 })
     }
 
     /// Returns the serial network with one thread or a thread for each core, whichever is faster.
     fn fastest_serial(&self) -> Result<(Network, usize)> {
         let mut fastest: Option<(f64, Network, usize)> = None;
-        let counts = if self.cores == 1 { vec![1] } else { vec![1, self.cores] };
-        for threads in counts {
+        for threads in self.thread_counts() {
             let mut network = self.serial(threads)?;
             network.step()?;
             let time = trial(&mut network, TRIALS)?;
@@ -105,8 +110,8 @@ impl Case {
     fn fastest_peer(&self, python: &Path) -> Option<(Peer, String)> {
         let mut fastest: Option<(f64, Peer, String)> = None;
         for variant in VARIANTS {
-            for threads in [1, self.cores] {
-                let setting = format!("{variant}, {}", plural(threads, "thread"));
+            for threads in self.thread_counts() {
+                let setting = format!("{variant}, {}", count(threads, "thread"));
                 let tried = Peer::start(python, threads, variant, self.depth, self.batch)
                     .and_then(|mut peer| Ok((trial(&mut peer, TRIALS)?, peer)));
                 match tried {
@@ -122,8 +127,4 @@ impl Case {
         }
         fastest.map(|(_, peer, setting)| (peer, setting))
     }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -6,17 +6,16 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, StepReport, SubnetworkTime};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
 
 use crate::Result;
 use crate::contestant::Contestant;
 use crate::measurement::median;
 
-/// Placement of a network on the cores.
+/// Placement of a serial network on the cores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
-    pub(crate) workers: usize,
-    /// Threads of each worker.
+    /// Threads of each replica.
     pub(crate) threads: usize,
     pub(crate) replicas: usize,
 }
@@ -62,9 +61,9 @@ impl Network {
     /// If the depth is not possible, or the executor cannot be started.
     pub(crate) fn serial(depth: usize, batch: usize, placement: Placement) -> Result<Self> {
         let net = ResNet::new(depth)?;
-        let Placement { workers, threads, replicas } = placement;
+        let Placement { threads, replicas } = placement;
         Self::new(&net, &Cuts::even(net.units(), 1)?, batch, |builder| {
-            builder.workers(workers).threads(threads).replicas(replicas)
+            builder.workers(1).threads(threads).replicas(replicas)
         })
     }
 
@@ -83,7 +82,7 @@ impl Network {
         let net = ResNet::new(depth)?;
         let net = match coarse {
             Coarse::Recommended => net.with_coarse_kind(CoarseKind::Auto),
-            Coarse::Paper => net.with_coarse_kind("basic".parse::<CoarseKind>()?),
+            Coarse::Paper => net.with_coarse_kind(UnitKind::Basic),
         };
         if workers == 2 {
             return Self::on_two(&net, &balanced(&net, subnetworks, batch)?, batch);

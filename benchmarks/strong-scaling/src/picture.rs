@@ -13,8 +13,7 @@ use crate::report::Report;
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn draw(path: &Path, report: &Report) -> Result<()> {
-    let mut depths: Vec<usize> = report.cases.iter().map(|measured| measured.case.depth).collect();
-    depths.dedup();
+    let depths = report.depths();
     let root = SVGBackend::new(path, (560 * depths.len() as u32, 420)).into_drawing_area();
     root.fill(&WHITE)?;
     for (area, depth) in root.split_evenly((1, depths.len())).iter().zip(depths) {

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::case::{Case, Row};
 use crate::picture;
 
-/// What was measured on one machine.
+/// Measurements on one machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Model of the processor.
@@ -62,6 +62,14 @@ impl Report {
         self.cases.iter().any(|measured| measured.case == *case)
     }
 
+    /// Returns the depths that were measured, in ascending order.
+    pub(crate) fn depths(&self) -> Vec<usize> {
+        let mut depths: Vec<usize> =
+            self.cases.iter().map(|measured| measured.case.depth).collect();
+        depths.dedup();
+        depths
+    }
+
     /// Adds a case, in the order of depths and batches.
     pub(crate) fn add(&mut self, case: &Case, rows: Vec<Row>) {
         self.cases.push(Measured { case: case.clone(), commit: commit(), rows });
@@ -80,10 +88,8 @@ impl Report {
 
     /// Returns a table for each depth: a row for each way, a column for each batch.
     pub(crate) fn markdown(&self) -> String {
-        let mut depths: Vec<usize> =
-            self.cases.iter().map(|measured| measured.case.depth).collect();
-        depths.dedup();
-        let tables: Vec<String> = depths.into_iter().map(|depth| self.table(depth)).collect();
+        let tables: Vec<String> =
+            self.depths().into_iter().map(|depth| self.table(depth)).collect();
         tables.join("\n")
     }
 

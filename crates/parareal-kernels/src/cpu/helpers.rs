@@ -5,7 +5,6 @@
 //! that woke it.
 
 use std::cell::RefCell;
-use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -48,6 +47,5 @@ fn wait_for_work() {
             Some(Yield::Executed) => since = Instant::now(),
             _ => thread::yield_now(),
         }
-        spin_loop();
     }
 }

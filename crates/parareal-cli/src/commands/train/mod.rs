@@ -240,10 +240,13 @@ fn next_steps(outcome: &Outcome) -> String {
     let page = shell_word(Path::new(&page));
     let mut steps =
         vec![("see its curves and settings in one page", format!("report {run} --output {page}"))];
+    // Without test images, a run may have no best checkpoint.
+    let mut checkpoint = "";
     if outcome.test_error.is_some() {
-        steps.push(("evaluate its best checkpoint", format!("eval {run} --checkpoint best")));
+        checkpoint = " --checkpoint best";
+        steps.push(("evaluate its best checkpoint", format!("eval {run}{checkpoint}")));
     }
-    steps.push(("classify images of your own", format!("predict {run} IMAGE.. --checkpoint best")));
+    steps.push(("classify images of your own", format!("predict {run} IMAGE..{checkpoint}")));
     let lines = steps.iter().map(|(aim, command)| format!("  {program} {command}    # {aim}"));
     format!("next steps\n{}", lines.collect::<Vec<_>>().join("\n"))
 }

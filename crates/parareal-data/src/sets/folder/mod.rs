@@ -2,7 +2,7 @@
 
 mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -46,14 +46,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
     let ImageTree { training, test, .. } = &tree;
     let mut left_out = LeftOut::default();
     let classes = tree.training_classes(&mut left_out)?;
-    let wrong = |message: String| DataError::Folder { path: training.clone(), message };
-    if !(2..=MAX_CLASSES).contains(&classes.len()) {
-        let found = classes.len();
-        return Err(wrong(format!(
-            "expected 2 to {MAX_CLASSES} folders with PNG or JPEG files, one for each class, \
-             found {found}"
-        )));
-    }
+    check_classes(training, &classes, 2)?;
     let names: Vec<String> = classes.keys().cloned().collect();
     let train = read(&names, classes)?;
     if train.len() < 2 * names.len() && test.is_none() {
@@ -63,7 +56,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
              as test images, found {images}",
             names.len()
         );
-        return Err(wrong(message));
+        return Err(DataError::Folder { path: training.clone(), message });
     }
     let test = match test {
         None => TestImages::Absent,
@@ -91,7 +84,7 @@ fn load(options: &LoadOptions) -> Result<Loaded, DataError> {
 }
 
 /// Reads the images on which a network is to be evaluated: all of `DIR/test/CLASS/..`, or all of `DIR/CLASS/..`
-/// if there is no folder of test images.
+/// without such a folder.
 pub(crate) fn load_for_evaluation(options: &LoadOptions) -> Result<Dataset, DataError> {
     let root = FOLDER.data_dir(options)?;
     let tree = ImageTree::to_evaluate(root)?;
@@ -100,14 +93,7 @@ pub(crate) fn load_for_evaluation(options: &LoadOptions) -> Result<Dataset, Data
         Some(test) => (test, ImageTree::test_classes(test, &mut left_out)?),
         None => (&tree.training, tree.training_classes(&mut left_out)?),
     };
-    if !(1..=MAX_CLASSES).contains(&classes.len()) {
-        let found = classes.len();
-        let message = format!(
-            "expected 1 to {MAX_CLASSES} folders with PNG or JPEG files, one for each class, \
-             found {found}"
-        );
-        return Err(DataError::Folder { path: path.clone(), message });
-    }
+    check_classes(path, &classes, 1)?;
     let names: Vec<String> = classes.keys().cloned().collect();
     let test = read(&names, classes)?;
     let limit = options.limit_test.unwrap_or(usize::MAX);
@@ -122,6 +108,19 @@ pub(crate) fn load_for_evaluation(options: &LoadOptions) -> Result<Dataset, Data
         class_names: names,
         notes: left_out.notes(root),
     })
+}
+
+/// Checks that the folder at `path` has at least `least` classes, and no more than a label can tell apart.
+fn check_classes(path: &Path, classes: &ImageFiles, least: usize) -> Result<(), DataError> {
+    let found = classes.len();
+    if (least..=MAX_CLASSES).contains(&found) {
+        return Ok(());
+    }
+    let message = format!(
+        "expected {least} to {MAX_CLASSES} folders with PNG or JPEG files, one for each class, \
+         found {found}"
+    );
+    Err(DataError::Folder { path: path.to_path_buf(), message })
 }
 
 /// Reads the images in a fixed random order, so that the first images come from all classes.

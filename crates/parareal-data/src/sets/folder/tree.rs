@@ -103,18 +103,18 @@ impl ImageTree {
         if tree.test.is_some() || tree.training != root {
             return Ok(tree);
         }
-        let mut only = None;
-        for (name, path) in Listing::read(root)?.folders {
-            if has_images(&path)? {
-                let is_test = TEST.iter().any(|test| name.eq_ignore_ascii_case(test));
-                let candidate = Candidate::read(name, path)?;
-                if only.is_some() || !is_test || candidate.has_loose {
-                    return Ok(tree);
-                }
-                only = Some(candidate.path);
-            }
-        }
-        Ok(Self { test: only, ..tree })
+        let folders = Listing::read(root)?.folders.into_iter();
+        let found = folders.map(|(name, path)| Candidate::read(name, path));
+        let mut found: Vec<Candidate> = found.collect::<Result<_, _>>()?;
+        found.retain(Candidate::has_images);
+        let is_split = |folder: &Candidate| {
+            !folder.has_loose && TEST.iter().any(|test| folder.name.eq_ignore_ascii_case(test))
+        };
+        let test = match found.as_slice() {
+            [only] if is_split(only) => Some(only.path.clone()),
+            _ => None,
+        };
+        Ok(Self { test, ..tree })
     }
 
     /// Returns the classes of the training images.
