@@ -76,6 +76,7 @@ impl Agree {
         let got = found.gradients(inputs, targets)?;
         let output = difference(&got.output.into_data(), &wanted.output.into_data());
         let (gradients, worst_gradient) = differences(&got.gradients, &wanted.gradients)?;
+        let all_gradients = together(&got.gradients, &wanted.gradients);
 
         let mut losses: f64 = 0.0;
         for (inputs, targets) in batches {
@@ -91,6 +92,7 @@ impl Agree {
         Ok(json!({
             "subnetworks": subnetworks,
             "output": output,
+            "all_gradients": all_gradients,
             "gradients": gradients,
             "worst_gradient": worst_gradient,
             "losses": losses,
@@ -119,6 +121,18 @@ fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, 
         }
     }
     Ok(worst)
+}
+
+/// Returns `‖a − b‖ / ‖b‖` of all tensors together.
+fn together(found: &[NamedTensor], expected: &[NamedTensor]) -> f64 {
+    let (mut distance, mut length) = (0.0, 0.0);
+    for (found, expected) in found.iter().zip(expected) {
+        for (found, expected) in found.data.iter::<f64>().zip(expected.data.iter::<f64>()) {
+            distance += (found - expected).powi(2);
+            length += expected.powi(2);
+        }
+    }
+    (distance / length).sqrt()
 }
 
 /// Returns `‖a − b‖ / max(‖b‖, 1e-6·√n)` for two tensors of n elements.
