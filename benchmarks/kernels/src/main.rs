@@ -5,10 +5,13 @@
 //! ```
 #![allow(clippy::print_stdout)]
 
+mod limits;
+
 use std::error::Error;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
+use limits::Limits;
 use parareal_kernels::allocator::{self, MiMalloc};
 use parareal_kernels::{
     ConvOptions, NormStatistics, Normalization, SimdLevel, preactivation_conv2d,
@@ -42,7 +45,15 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn run(batch: usize) {
     println!("{:?}, batch {batch}, {} threads", SimdLevel::current(), rayon::current_num_threads());
-    println!("size  from   to  k s   forward ms  GFLOP/s   backward ms  GFLOP/s");
+    let limits = Limits::measure();
+    println!(
+        "at most {:.0} GFLOP/s (multiplications and additions in registers) and {:.1} GB/s (copies of large arrays)",
+        1e-9 * limits.operations,
+        1e-9 * limits.bytes
+    );
+    println!(
+        "size  from   to  k s   forward ms  GFLOP/s  GB/s  limit   backward ms  GFLOP/s  GB/s  limit"
+    );
     let device = Device::flex().autodiff();
     let normal = |mean| Distribution::Normal(mean, 1.0);
     for (size, from, to, kernel, stride) in CASES {
@@ -67,15 +78,26 @@ fn run(batch: usize) {
             backward.push(begun.elapsed().as_secs_f64());
         }
         let pixels = (size / stride).pow(2) * batch;
-        let work = 2e-9 * (pixels * from * to * kernel * kernel) as f64;
-        let (forward, backward) = (median(forward), median(backward));
-        println!(
-            "{size:4} {from:5} {to:4}  {kernel} {stride} {:12.2} {:8.1} {:13.2} {:8.1}",
-            1e3 * forward,
-            work / forward,
-            1e3 * backward,
-            2.0 * work / backward,
-        );
+        let operations = 2.0 * (pixels * from * to * kernel * kernel) as f64;
+        let (input, output) = (size * size * batch * from, pixels * to);
+        let bytes = |values: usize| (size_of::<f32>() * values) as f64;
+        // The forward pass reads the input and writes the output. The backward pass reads both the input and the
+        // output's gradient, and writes the input's.
+        let passes = [
+            (median(forward), operations, bytes(input + output)),
+            (median(backward), 2.0 * operations, bytes(2 * input + output)),
+        ];
+        print!("{size:4} {from:5} {to:4}  {kernel} {stride}");
+        for (time, operations, bytes) in passes {
+            print!(
+                "{:13.2} {:8.1} {:5.1} {:4.0} %",
+                1e3 * time,
+                1e-9 * operations / time,
+                1e-9 * bytes / time,
+                100.0 * limits.least_time(operations, bytes) / time,
+            );
+        }
+        println!();
     }
 }
 

@@ -10,7 +10,8 @@ use crate::Result;
 use crate::contestant::{Contestant, trial};
 use crate::measurement::Measurement;
 use crate::network::{Coarse, Network, Placement};
-use crate::peer::{Peer, VARIANTS};
+use crate::peer::Peer;
+use crate::prediction::Predictor;
 
 /// Number of steps with which the fastest of several settings is found.
 const TRIALS: usize = 4;
@@ -33,6 +34,10 @@ pub(crate) struct Row {
     /// Threads, or PyTorch's variant.
     pub(crate) setting: String,
     pub(crate) measurement: Measurement,
+    /// Step that `parareal plan` predicts from the costs of the components, in seconds. Replicas and PyTorch have
+    /// none.
+    #[serde(default)]
+    pub(crate) predicted: Option<f64>,
 }
 
 impl fmt::Display for Case {
@@ -46,38 +51,54 @@ impl Case {
     ///
     /// # Errors
     /// If one of our networks cannot be built or fails. PyTorch's variants that do not run are reported and left out.
-    pub(crate) fn measure(&self, subnetworks: &[usize], python: Option<&Path>) -> Result<Vec<Row>> {
+    pub(crate) fn measure(
+        &self,
+        subnetworks: &[usize],
+        python: Option<&Path>,
+        variants: &[String],
+    ) -> Result<Vec<Row>> {
         let &Self { depth, batch, cores, rounds } = self;
         let (mut serial, threads) = self.fastest_serial()?;
         let mut rows = Vec::new();
-        let mut add = |name: &str, setting: String, contestant: &mut dyn Contestant| {
+        let mut add = |name: &str,
+                       setting: String,
+                       contestant: &mut dyn Contestant,
+                       predicted: Option<f64>| {
             let measurement = Measurement::of(contestant, &mut serial, rounds)?;
             let Measurement { step, speedup, .. } = measurement;
-            eprintln!("{self}: {name}, {setting}: {:.1} ms, {speedup:.2}", 1e3 * step);
-            rows.push(Row { name: name.to_owned(), setting, measurement });
+            eprintln!(
+                "{self}: {name}, {setting}: {:.1} ms, {speedup:.2}{}",
+                1e3 * step,
+                predicted.map_or(String::new(), |time| format!("; predicted {:.1} ms", 1e3 * time))
+            );
+            rows.push(Row { name: name.to_owned(), setting, measurement, predicted });
             Result::Ok(())
         };
+        let mut predictor = Predictor::new(depth, batch)?;
         // Against itself, which shows the noise.
         let mut again = self.serial(threads)?;
-        add("N = 1", count(threads, "thread"), &mut again)?;
+        let predicted = predictor.predict(&again, threads)?;
+        add("N = 1", count(threads, "thread"), &mut again, Some(predicted))?;
         drop(again);
         if batch >= cores && cores > 1 {
             let placement = Placement { threads: 1, replicas: cores };
             let mut replicas = Network::serial(depth, batch, placement)?;
-            add("N = 1, replicas", count(cores, "replica"), &mut replicas)?;
+            add("N = 1, replicas", count(cores, "replica"), &mut replicas, None)?;
         }
         for &number in subnetworks {
             for (coarse, label) in [(Coarse::Recommended, "recommended"), (Coarse::Paper, "paper")]
             {
                 let workers = cores.min(number);
                 let mut network = Network::parareal(depth, batch, number, coarse, workers)?;
-                add(&format!("N = {number}, {label}"), count(workers, "worker"), &mut network)?;
+                let predicted = predictor.predict(&network, 1)?;
+                let name = format!("N = {number}, {label}");
+                add(&name, count(workers, "worker"), &mut network, Some(predicted))?;
             }
         }
         if let Some(python) = python
-            && let Some((mut peer, setting)) = self.fastest_peer(python)
+            && let Some((mut peer, setting)) = self.fastest_peer(python, variants)
         {
-            add("PyTorch", setting, &mut peer)?;
+            add("PyTorch", setting, &mut peer, None)?;
         }
         Ok(rows)
     }
@@ -107,9 +128,9 @@ impl Case {
     }
 
     /// Returns PyTorch's serial network with the fastest variant and number of threads; `None` if none runs.
-    fn fastest_peer(&self, python: &Path) -> Option<(Peer, String)> {
+    fn fastest_peer(&self, python: &Path, variants: &[String]) -> Option<(Peer, String)> {
         let mut fastest: Option<(f64, Peer, String)> = None;
-        for variant in VARIANTS {
+        for variant in variants {
             for threads in self.thread_counts() {
                 let setting = format!("{variant}, {}", count(threads, "thread"));
                 let tried = Peer::start(python, threads, variant, self.depth, self.batch)

@@ -12,6 +12,7 @@ mod measurement;
 mod network;
 mod peer;
 mod picture;
+mod prediction;
 mod report;
 
 use std::error::Error;
@@ -23,6 +24,7 @@ use clap::Parser;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 use case::Case;
+use peer::VARIANTS;
 use report::Report;
 
 #[global_allocator]
@@ -52,6 +54,9 @@ struct Arguments {
     /// Python with the packages of benchmarks/peers/requirements.txt. Without it, PyTorch is left out.
     #[arg(long)]
     python: Option<PathBuf>,
+    /// Variants of PyTorch to try. Compiling takes minutes for each batch and number of threads.
+    #[arg(long, value_delimiter = ',', default_values = VARIANTS, value_parser = VARIANTS)]
+    variant: Vec<String>,
     /// Folder for results.json, results.md and picture.svg, written after each case. Cases that are already in
     /// results.json are not measured again.
     #[arg(long)]
@@ -90,7 +95,8 @@ fn run(arguments: Arguments) -> Result<()> {
                 eprintln!("{case}: already measured");
                 continue;
             }
-            let rows = case.measure(&arguments.subnetworks, arguments.python.as_deref())?;
+            let python = arguments.python.as_deref();
+            let rows = case.measure(&arguments.subnetworks, python, &arguments.variant)?;
             report.add(&case, rows);
             if let Some(folder) = &arguments.output {
                 fs::create_dir_all(folder)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, StepReport, SubnetworkTime};
+use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, Layout, StepReport, SubnetworkTime};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
@@ -34,6 +34,8 @@ pub(crate) struct Network {
     executor: Box<dyn Executor<ResNet, CrossEntropy>>,
     images: Tensor<4>,
     labels: Tensor<1, Int>,
+    net: ResNet,
+    cuts: Cuts,
 }
 
 impl Network {
@@ -52,7 +54,7 @@ impl Network {
         let images = Tensor::random([batch, 3, 32, 32], noise, &device);
         let labels: Vec<i64> = (0..batch as i64).map(|image| image % 10).collect();
         let labels = Tensor::from_data(TensorData::new(labels, [batch]), &device);
-        Ok(Self { executor, images, labels })
+        Ok(Self { executor, images, labels, net: net.clone(), cuts: cuts.clone() })
     }
 
     /// Creates the serial network.
@@ -89,6 +91,19 @@ impl Network {
         }
         let cuts = net.default_cuts(subnetworks)?;
         Self::new(&net, &cuts, batch, |builder| builder.workers(workers).threads(1))
+    }
+
+    pub(crate) fn net(&self) -> &ResNet {
+        &self.net
+    }
+
+    pub(crate) fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// Returns the layout of the subnetworks on the workers.
+    pub(crate) fn layout(&self) -> &Layout {
+        self.executor.layout()
     }
 
     fn on_two(net: &ResNet, cuts: &Cuts, batch: usize) -> Result<Self> {

@@ -115,8 +115,11 @@ impl Report {
                 row.map_or("-".to_owned(), |row| {
                     let own = &row.measurement;
                     let [low, high] = own.interval;
+                    let predicted = row.predicted.map_or(String::new(), |time| {
+                        format!(", predicted {:+.0} %", 100.0 * (time / own.step - 1.0))
+                    });
                     format!(
-                        "{:.0} ms, **{:.2}** ({low:.2} to {high:.2}), {}",
+                        "{:.0} ms, **{:.2}** ({low:.2} to {high:.2}), {}{predicted}",
                         1e3 * own.step,
                         own.speedup,
                         row.setting

@@ -62,7 +62,7 @@ impl RunConfig {
     /// # Errors
     /// If a device is missing, the initial weights do not fit the network, or the system cannot start the
     /// threads.
-    pub(crate) fn start<N, L>(
+    pub fn start<N, L>(
         &self,
         group: &ProcessGroup,
         model: &Model<N, L>,

@@ -229,7 +229,7 @@ pub use objective::Objective;
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
-pub use placement::{MAX_THREADS, WorkerRequest, rank_layout};
+pub use placement::{MAX_THREADS, Placement, WorkerRequest, rank_layout};
 pub use prefetch::{Prefetched, prefetch};
 pub use process_group::{ProcessGroup, Resources};
 pub use run::{InitialWeights, Resume, Run, RunFolder, Start};

@@ -1,6 +1,9 @@
 //! Number of workers and of threads per worker.
 
+use std::fmt;
+
 use parareal::exec::{ExecError, Layout, LayoutError};
+use parareal_text::count;
 
 use crate::process_group::Resources;
 use crate::{DeviceName, ExecutorKind, TrainError};
@@ -20,6 +23,36 @@ pub struct WorkerRequest<'a> {
     pub threads: Option<usize>,
     /// Number of replicas.
     pub replicas: usize,
+}
+
+/// A number of workers, and of threads of each worker, on the cores of one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Number of workers.
+    pub workers: usize,
+    /// Number of threads of each worker.
+    pub threads: usize,
+}
+
+impl Placement {
+    /// Returns the placements to compare on this many cores: a single thread, and one worker, two, four and so
+    /// on up to `most` workers, which share all cores equally.
+    #[must_use]
+    pub fn candidates(cores: usize, most: usize) -> Vec<Self> {
+        let (cores, most) = (cores.max(1), most.clamp(1, cores.max(1)));
+        let powers = std::iter::successors(Some(1), |workers| Some(2 * workers));
+        let counts = powers.take_while(|&workers| workers < most).chain([most]);
+        let shared = counts.map(|workers| Self { workers, threads: cores / workers });
+        let mut all = vec![Self { workers: 1, threads: 1 }];
+        all.extend(shared.filter(|each| *each != all[0]).collect::<Vec<_>>());
+        all
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of {}", count(self.workers, "worker"), count(self.threads, "thread"))
+    }
 }
 
 /// Upper limit for the number of replicas and for the number of threads of a worker. A larger number is likely a
@@ -156,6 +189,20 @@ mod tests {
     fn resources(ranks: usize, cores: usize) -> Resources {
         let (on_machine, most_on_machine) = (0, ranks);
         Resources { ranks: Some(ranks), on_machine, most_on_machine, cores, least_cores: cores }
+    }
+
+    #[test]
+    fn placements_use_one_thread_or_all_cores() {
+        let all = |cores, most| -> Vec<_> {
+            let all = Placement::candidates(cores, most);
+            all.iter().map(|each| (each.workers, each.threads)).collect()
+        };
+        assert_eq!(all(1, 3), [(1, 1)]);
+        assert_eq!(all(2, 1), [(1, 1), (1, 2)]);
+        assert_eq!(all(2, 6), [(1, 1), (1, 2), (2, 1)]);
+        assert_eq!(all(8, 3), [(1, 1), (1, 8), (2, 4), (3, 2)]);
+        assert_eq!(all(16, 64), [(1, 1), (1, 16), (2, 8), (4, 4), (8, 2), (16, 1)]);
+        assert_eq!(Placement { workers: 1, threads: 2 }.to_string(), "1 worker of 2 threads");
     }
 
     #[test]

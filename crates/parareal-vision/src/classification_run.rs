@@ -81,7 +81,7 @@ impl ClassificationRun {
         timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
         let before = group.agree(Settings::of_run(folder))?;
-        let config = Config::resume(group, before.clone(), changes, folder)?;
+        let config = Config::resume(group, before.clone(), changes, folder)?.place(group)?;
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let locked = RunFolder::lock(group, folder)?;
         let loaded = || {
@@ -178,7 +178,7 @@ fn configuration(config: &Config) -> ConfigRecord {
 
 /// Loads the images of this process, and checks its devices and its process group.
 fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), VisionError> {
-    config.check_balanced()?;
+    config.check_measured()?;
     config.run.check_group(group)?;
     config.run.check_devices(group)?;
     let task = ImageTask::load(config)?;

@@ -37,8 +37,10 @@ mod image_task;
 mod initial_weights;
 mod nested;
 mod network;
+mod placement;
 mod plan;
 mod predict;
+mod random_batch;
 mod resume;
 mod scores;
 mod settings;
@@ -57,13 +59,15 @@ pub use parareal_models::resnet::{
     CoarseKind, CostError, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
     PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
 };
+pub use placement::PlacementTime;
 pub use plan::{
     Bound, CostSource, Costs, Machine, PlanSettings, Planned, Suggestion, plan, suggest,
+    suggest_here,
 };
 pub use predict::{ClassProbability, Prediction, Predictor};
 pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
-    Settings, UnitInit,
+    Settings, UnitInit, WorkerCount,
 };
 
 /// Tests the code in the README.

@@ -3,22 +3,15 @@
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::net::SampleShape;
 
-use crate::plan::Machine;
-
 /// A batch of normally distributed images. The label of image `i` is `i` modulo the number of classes.
-pub(super) struct Batch {
-    pub(super) images: Tensor<4>,
-    pub(super) labels: Tensor<1, Int>,
+#[derive(Clone)]
+pub(crate) struct RandomBatch {
+    pub(crate) images: Tensor<4>,
+    pub(crate) labels: Tensor<1, Int>,
 }
 
-impl Batch {
-    pub(super) fn new(
-        shape: &SampleShape,
-        classes: usize,
-        machine: &Machine,
-        device: &Device,
-    ) -> Self {
-        let count = machine.batch;
+impl RandomBatch {
+    pub(crate) fn new(shape: &SampleShape, classes: usize, count: usize, device: &Device) -> Self {
         let noise = Distribution::Normal(0.0, 1.0);
         let shape: Vec<usize> = shape.dims().into_iter().flatten().copied().collect();
         let images = Tensor::random([vec![count], shape].concat(), noise, device);

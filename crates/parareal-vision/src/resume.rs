@@ -4,7 +4,7 @@ use std::path::Path;
 
 use parareal_train::{ExecutorKind, ProcessGroup, Resources, TrainError};
 
-use crate::{Config, CutsSetting, Settings, VisionError};
+use crate::{Config, CutsSetting, Settings, VisionError, WorkerCount};
 
 impl Config {
     /// Returns the configuration of a resumed run: the settings `before`, overridden by `changes`.
@@ -31,6 +31,10 @@ impl Config {
         if now != before.executor || now == Some(ExecutorKind::Mpi) {
             // The recorded numbers of workers and threads do not apply to another executor or other ranks.
             (kept.workers, kept.threads) = (None, None);
+        }
+        if changes.workers == Some(WorkerCount::Auto) {
+            // Both numbers are measured again.
+            kept.threads = None;
         }
         let config = Self::resolve_with(group, changes.or(kept))?;
         let before = Self::resolve(before, &Resources::alone())?.with_absolute_paths();
@@ -69,7 +73,11 @@ mod tests {
         assert_eq!(resume(Settings::default()).unwrap().settings(), before);
         // A setting repeated with the same value is not a change.
         assert_eq!(resume(before.clone()).unwrap().settings(), before);
-        let longer = Settings { epochs: Some(9), workers: Some(1), ..Settings::default() };
+        let longer = Settings {
+            epochs: Some(9),
+            workers: Some(WorkerCount::Count(1)),
+            ..Settings::default()
+        };
         let longer = resume(longer).unwrap();
         assert_eq!((longer.run.epochs, longer.run.workers), (9, 1));
         assert_eq!(Some(longer.milestones), before.milestones);

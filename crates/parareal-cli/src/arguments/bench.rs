@@ -60,6 +60,7 @@ impl Selection for Benched {
                 .essential(),
             Flag::of("workers")
                 .help("Number of workers in the measured step")
+                .value_name("K")
                 .default_note("as many as the cores allow"),
             Flag::of("epochs")
                 .help("Number of epochs of a complete training, whose time is estimated")

@@ -37,15 +37,15 @@ impl Selection for Network {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Step")]
 pub(crate) struct Step {
-    /// Number of devices [default: one for each subnetwork]
+    /// Number of devices [default: one for each subnetwork; with --suggest, the cores of this machine]
     ///
     /// More devices than subnetworks would be idle.
     #[arg(long, value_name = "D")]
     pub(crate) device_count: Option<usize>,
     /// Source of the costs: measured, paper, or a file [default: measured]
     ///
-    /// `measured` times the parts on one core of this machine, in about a minute. `paper` is the paper's Table 2.
-    /// FILE is the output of `parareal bench --json`.
+    /// `measured` times the parts on this machine, in less than a minute. `paper` is the paper's Table 2. FILE is
+    /// the output of `parareal bench --json`.
     #[arg(long, value_name = "measured|paper|FILE")]
     pub(crate) costs: Option<CostSource>,
     /// Schedule of the step: overlap or paper [default: overlap]
@@ -86,9 +86,14 @@ pub(crate) struct Step {
     /// Number of images per step, for --costs measured [default: 16]
     #[arg(long, value_name = "B")]
     pub(crate) batch_size: Option<usize>,
+    /// Number of threads of each device, for --costs measured [default: 1]
+    #[arg(long, value_name = "T", hide_short_help = true)]
+    pub(crate) threads: Option<usize>,
     /// Find the N, coarse units and cuts with the shortest predicted step
     ///
-    /// The search assumes --device-count devices. --coarse-unit and --coarse-units restrict it.
+    /// With --device-count, the search assumes that many devices. Without it, the search is for this machine: the
+    /// costs are measured with several numbers of workers and threads, all of them busy, and the serial network is
+    /// one of the candidates. --coarse-unit and --coarse-units restrict the search.
     #[arg(long)]
     pub(crate) suggest: bool,
     /// Memory limit of each device in GB, for --suggest [default: no limit]

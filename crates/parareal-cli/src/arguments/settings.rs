@@ -23,6 +23,7 @@ pub(crate) trait Selection {
 pub(crate) struct Flag {
     definition: &'static Definition,
     help: Option<&'static str>,
+    value_name: &'static str,
     default: FlagDefault,
     heading: Option<&'static str>,
     /// True if the short help also shows the flag.
@@ -52,8 +53,9 @@ impl Flag {
             Heading::Machine => Some("Machine"),
             Heading::Output => Some("Output"),
         };
-        let is_essential = definition.is_essential;
-        Self { definition, help: None, default: FlagDefault::Recipes, heading, is_essential }
+        let Definition { is_essential, value_name, .. } = *definition;
+        let default = FlagDefault::Recipes;
+        Self { definition, help: None, value_name, default, heading, is_essential }
     }
 
     /// Creates the flag of the setting with this key, without a heading.
@@ -74,6 +76,11 @@ impl Flag {
     /// Replaces the help and the details of the setting.
     pub(crate) fn help(self, help: &'static str) -> Self {
         Self { help: Some(help), ..self }
+    }
+
+    /// Replaces the name of the value.
+    pub(crate) fn value_name(self, value_name: &'static str) -> Self {
+        Self { value_name, ..self }
     }
 
     /// Also shows the flag in the short help.
@@ -127,7 +134,7 @@ impl Flag {
         });
         let arg = Arg::new(definition.key)
             .long(definition.key)
-            .value_name(definition.value_name)
+            .value_name(self.value_name)
             .help(joined(&[help, &values], " "))
             .long_help(joined(&[help, details, &values], "\n\n"))
             .hide_short_help(!self.is_essential)

@@ -4,7 +4,7 @@
 use parareal_train::TimelineFile;
 use parareal_vision::{
     Bench, BenchRow, Benched, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
-    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Settings,
+    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Settings, WorkerCount,
 };
 
 use crate::arguments;
@@ -17,7 +17,14 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let settings = &flags.flags.settings;
     let (batch, threads) = (given(settings.batch_size), given(settings.threads));
     let epochs = given(settings.epochs);
-    let workers = settings.workers.unwrap_or((cores / threads.max(1)).max(1));
+    let workers = match settings.workers {
+        Some(WorkerCount::Auto) => {
+            let expected = "invalid value `auto` for --workers: expected a whole number";
+            return Err(Failure::Flag(expected.into()));
+        }
+        Some(WorkerCount::Count(workers)) => workers,
+        None => (cores / threads.max(1)).max(1),
+    };
     let device = match given(settings.device.clone()).as_slice() {
         [device] => device.clone(),
         _ => {

@@ -241,6 +241,40 @@ fn a_suggestion_fits_in_memory_and_names_its_bound() {
 }
 
 #[test]
+fn a_suggestion_for_this_machine_compares_workers_and_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = ["--depth", "20", "--width", "2", "--batch-size", "2", "--suggest"];
+    let found = plan(folder.path(), &here);
+    let predicted = &found["predicted"];
+    let tried = predicted["tried"].as_array().unwrap();
+    let number = |value: &Value, key: &str| value[key].as_u64().unwrap() as usize;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for each in tried {
+        let (workers, threads) = (number(each, "devices"), number(each, "threads"));
+        assert!(workers * threads <= cores, "{each}");
+        // One worker has the serial network, and no worker is idle.
+        let subnetworks = number(each, "subnetworks");
+        assert!(if workers == 1 { subnetworks == 1 } else { subnetworks >= workers }, "{each}");
+    }
+    let time = |value: &Value| value["step_ms"].as_f64().unwrap();
+    let least = |all: &mut dyn Iterator<Item = &Value>| all.map(time).fold(f64::INFINITY, f64::min);
+    assert_eq!(time(predicted), least(&mut tried.iter()));
+    // The serial network with its fastest number of threads is what speedups are relative to.
+    let serial = least(&mut tried.iter().filter(|each| number(each, "devices") == 1));
+    assert!(predicted["serial_ms"].as_f64().unwrap() <= serial);
+    assert!(tried.iter().any(|each| number(each, "threads") == cores));
+
+    let output = parareal(folder.path(), &[&["plan"], &here[..]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in ["Predicted step on this machine with", "workers", "threads", "suggested"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let command = text.lines().last().unwrap();
+    let start = "train --depth 20 --width 2 --subnetworks ";
+    assert!(command.contains(start) && command.ends_with("--batch-size 2"), "{command}");
+}
+
+#[test]
 fn a_timeline_is_a_trace_or_a_picture_and_nothing_is_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, more: &[&str]| {
@@ -431,7 +465,11 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--link-gbps", "0"], "invalid value `0` for link-gbps: expected a positive number"),
         (&["--link-gbps", "-1"], "invalid value `-1` for link-gbps"),
         (&["--link-us", "inf"], "invalid value `inf` for link-us"),
-        (&["--suggest"], "--suggest requires --device-count"),
+        (&["--suggest", "--costs", "paper"], "--suggest requires --device-count"),
+        (&["--suggest", "--threads", "2"], "--threads cannot be used with --suggest"),
+        (&["--suggest", "--replicas", "2"], "--replicas cannot be used with --suggest"),
+        (&["--costs", "costs.json", "--threads", "2"], "--threads requires --costs measured"),
+        (&["--threads", "0"], "invalid value `0` for threads"),
         (
             &["--suggest", "--device-count", "2", "--subnetworks", "3"],
             "cannot be used with --subnetworks",

@@ -10,10 +10,10 @@ use parareal_models::resnet::CostTable;
 use serde::Serialize;
 
 use super::Bench;
-use super::batch::Batch;
 use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;
+use crate::random_batch::RandomBatch;
 
 /// Predicted and measured duration of a step on the workers of this machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,7 +65,7 @@ impl Bench {
         scenario.schedule = Schedule::Overlap(machine.program());
 
         let device = machine.find()?;
-        let batch = Batch::new(&net.input_shape(), self.classes, &machine, &device);
+        let batch = RandomBatch::new(&net.input_shape(), self.classes, machine.batch, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer).workers(workers);

@@ -1,6 +1,5 @@
 //! Measured durations of a step and of its components: the paper's Tables 2 and 3 for this machine.
 
-mod batch;
 mod clock;
 mod row;
 

@@ -11,11 +11,11 @@ use parareal_models::resnet::{
 use serde::Serialize;
 
 use super::Bench;
-use super::batch::Batch;
 use super::clock::Clock;
 use crate::VisionError;
 use crate::network::NetworkConfig;
 use crate::plan::Machine;
+use crate::random_batch::RandomBatch;
 
 /// Durations of the forward and the backward pass, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -196,7 +196,7 @@ impl Bench {
     fn timings(&self, network: &NetworkConfig) -> Result<Vec<SubnetworkTiming>, VisionError> {
         let device = self.machine.find()?;
         let (net, cuts) = (&network.net, &network.cuts);
-        let batch = Batch::new(&net.input_shape(), self.classes, &self.machine, &device);
+        let batch = RandomBatch::new(&net.input_shape(), self.classes, self.machine.batch, &device);
         let stopwatch = Machine::stopwatch(self.repetitions);
         let init = Init::new(1, &device);
         let pool = self.machine.thread_pool(0)?;

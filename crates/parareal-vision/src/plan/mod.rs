@@ -11,7 +11,7 @@ use parareal_train::kept_units;
 
 pub(crate) use source::in_range;
 pub use source::{CostSource, Costs, Machine};
-pub use suggest::{Suggestion, suggest};
+pub use suggest::{Suggestion, suggest, suggest_here};
 
 use crate::VisionError;
 use crate::network::{Cutting, NetworkConfig};
@@ -84,6 +84,8 @@ pub struct Planned {
     pub network: NetworkConfig,
     /// Number of subnetworks on each device.
     pub held: Vec<usize>,
+    /// Number of threads of each device that the costs are for.
+    pub threads: usize,
     /// Prediction of the step.
     pub prediction: Prediction,
     /// Predicted duration of a step of the serial network on one device, in seconds. It includes
@@ -186,5 +188,6 @@ pub fn plan(
         options.recompute = recompute.is_some();
     }
     let serial = serial.predict()?.makespan();
-    Ok(Planned { network, held, prediction, serial, replicas, kept_units })
+    let threads = costs.threads();
+    Ok(Planned { network, held, threads, prediction, serial, replicas, kept_units })
 }

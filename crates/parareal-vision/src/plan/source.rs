@@ -85,19 +85,24 @@ pub enum Costs {
 }
 
 impl CostSource {
-    /// Reads or measures the costs. A measurement includes every kind of coarse unit if `all` is true, and
-    /// otherwise only the kinds that `net` uses. For the paper's costs, the share of weight gradients is
-    /// [`Costs::PAPER_WEIGHT_SHARE`].
+    /// Reads or measures the costs. A measurement includes the kinds of coarse units that `net` uses and, if
+    /// `to_suggest` is true, the other kinds that [`suggest`](crate::suggest) compares. For the paper's costs,
+    /// the share of weight gradients is [`Costs::PAPER_WEIGHT_SHARE`].
     ///
     /// # Errors
     /// If a file cannot be read, a device is missing, or [`Machine::check`] fails.
-    pub fn load(&self, net: &ResNet, machine: &Machine, all: bool) -> Result<Costs, VisionError> {
+    pub fn load(
+        &self,
+        net: &ResNet,
+        machine: &Machine,
+        to_suggest: bool,
+    ) -> Result<Costs, VisionError> {
         match self {
             Self::Measured => {
-                let kinds = match all {
-                    true => UnitKind::ALL.to_vec(),
-                    false => net.coarse_kind().unit_kinds(),
-                };
+                let mut kinds = net.coarse_kind().unit_kinds();
+                if to_suggest && net.coarse_kind() == CoarseKind::Auto {
+                    kinds.push(UnitKind::Basic);
+                }
                 machine.check()?;
                 Ok(Costs::Table(machine.measure(net, &kinds, REPETITIONS)?))
             }
@@ -233,6 +238,15 @@ impl Costs {
                 }
                 Ok(ResNetCosts::paper(net, PaperRow::nearest(subnetworks), *weight_share))
             }
+        }
+    }
+
+    /// Returns the number of threads of each device that the costs are for.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self {
+            Self::Table(table) => table.threads,
+            Self::Paper { .. } => 1,
         }
     }
 

@@ -1,5 +1,6 @@
 use parareal::net::FeedForward;
 use parareal_models::resnet::CoarseKind;
+use parareal_train::Placement;
 
 use super::{Bound, Costs, PlanSettings, Planned, plan};
 use crate::VisionError;
@@ -13,7 +14,7 @@ const MANY: usize = 24;
 /// The configuration with the shortest predicted step, and all configurations that were tried.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
-    /// For each number of subnetworks, the fastest configuration that fits in memory, or the fastest of all
+    /// For each number of subnetworks and each placement, the fastest configuration that fits in memory, or the fastest of all
     /// if none fits.
     pub tried: Vec<Planned>,
     /// Index in `tried` of the fastest configuration that fits.
@@ -47,44 +48,125 @@ pub fn suggest(
     memory: Option<f64>,
 ) -> Result<Suggestion, VisionError> {
     let devices = settings.devices.unwrap_or(1);
-    let fits = |planned: &Planned| memory.is_none_or(|most| planned.memory() <= most);
-    let most = network.net.units().min(MAX_SUBNETWORKS).min(devices.max(MANY));
-    // With many subnetworks, one more changes little: only every third number is tried.
-    let counts = (1..=most).filter(|&n| n <= 12 || n % 3 == 0 || n == devices);
-    let (mut tried, mut by_rule) = (Vec::new(), Vec::new());
-    // Minima over all configurations, including those that do not fit.
-    let (mut least, mut shortest) = (f64::INFINITY, f64::INFINITY);
-    for count in counts {
-        let all = candidates(network, costs, count)
+    let most = most_subnetworks(network, devices);
+    let mut search = Search::new(network, memory);
+    for count in (1..=most).filter(|&count| is_tried(count, devices)) {
+        search.add(count, costs, settings)?;
+    }
+    search.finish(settings.recompute)
+}
+
+/// Predicts steps on this machine with several numbers of workers and threads, and chooses as [`suggest`] does.
+/// The costs of each placement have to be measured with as many busy workers and threads as it has
+/// ([`Machine`](super::Machine)). The number of devices in `settings` is ignored.
+///
+/// One worker computes the serial network only, because cutting it would only add work. Speedups are relative
+/// to the fastest serial step.
+///
+/// # Errors
+/// If costs are missing, or no configuration fits into `memory` bytes.
+pub fn suggest_here(
+    network: &NetworkConfig,
+    measured: &[(Placement, Costs)],
+    settings: &PlanSettings,
+    memory: Option<f64>,
+) -> Result<Suggestion, VisionError> {
+    let mut search = Search::new(network, memory);
+    for (Placement { workers, .. }, costs) in measured {
+        let settings = PlanSettings { devices: Some(*workers), ..settings.clone() };
+        let most = if *workers == 1 { 1 } else { most_subnetworks(network, *workers) };
+        for count in (*workers..=most).filter(|&count| is_tried(count, *workers)) {
+            search.add(count, costs, &settings)?;
+        }
+    }
+    search.finish(settings.recompute)
+}
+
+/// Returns the largest number of subnetworks to try on this number of devices.
+fn most_subnetworks(network: &NetworkConfig, devices: usize) -> usize {
+    network.net.units().min(MAX_SUBNETWORKS).min(devices.max(MANY))
+}
+
+/// Returns true if this number of subnetworks is tried. With many subnetworks, one more changes little, so only
+/// every third number is.
+fn is_tried(subnetworks: usize, devices: usize) -> bool {
+    subnetworks <= 12 || subnetworks % 3 == 0 || subnetworks == devices
+}
+
+/// The configurations that were tried so far.
+struct Search<'a> {
+    network: &'a NetworkConfig,
+    /// Largest memory of a device, in bytes.
+    memory: Option<f64>,
+    tried: Vec<Planned>,
+    /// The fastest configurations that fit and follow the rule.
+    by_rule: Vec<Planned>,
+    /// Smallest memory of all configurations, including those that do not fit.
+    least: f64,
+    /// Shortest step of all configurations, including those that do not fit.
+    shortest: f64,
+}
+
+impl<'a> Search<'a> {
+    fn new(network: &'a NetworkConfig, memory: Option<f64>) -> Self {
+        let (least, shortest) = (f64::INFINITY, f64::INFINITY);
+        Self { network, memory, tried: Vec::new(), by_rule: Vec::new(), least, shortest }
+    }
+
+    fn fits(&self, planned: &Planned) -> bool {
+        self.memory.is_none_or(|most| planned.memory() <= most)
+    }
+
+    /// Plans all candidates with this number of subnetworks.
+    fn add(
+        &mut self,
+        subnetworks: usize,
+        costs: &Costs,
+        settings: &PlanSettings,
+    ) -> Result<(), VisionError> {
+        let all = candidates(self.network, costs, subnetworks)
             .into_iter()
             .map(|candidate| plan(candidate, costs, settings))
             .collect::<Result<Vec<_>, _>>()?;
         for planned in &all {
-            least = least.min(planned.memory());
-            shortest = shortest.min(planned.prediction.makespan());
+            self.least = self.least.min(planned.memory());
+            self.shortest = self.shortest.min(planned.prediction.makespan());
         }
-        let fitting = || all.iter().filter(|planned| fits(planned));
-        tried.extend(fastest(fitting()).or_else(|| fastest(all.iter())).cloned());
-        let ruled = |planned: &&Planned| planned.network.coarse_units == network.coarse_units;
-        by_rule.extend(fastest(fitting().filter(ruled)).cloned());
+        let fitting = || all.iter().filter(|planned| self.fits(planned));
+        let ruled = |planned: &&Planned| planned.network.coarse_units == self.network.coarse_units;
+        let by_rule = fastest(fitting().filter(ruled)).cloned();
+        let tried = fastest(fitting()).or_else(|| fastest(all.iter())).cloned();
+        self.tried.extend(tried);
+        self.by_rule.extend(by_rule);
+        Ok(())
     }
-    let Some(best) = fastest(tried.iter().filter(|planned| fits(planned))) else {
-        let expected = format!(
-            "expected at least {:.2}, the smallest memory that a device needs; try more devices, {}or costs of \
-             smaller batches",
-            least / 1e9,
-            if settings.recompute.is_none() { "`recompute`, " } else { "" }
-        );
-        return Err(VisionError::setting("memory-gb", memory.unwrap_or_default() / 1e9, expected));
-    };
-    let step = |planned: &Planned| planned.prediction.makespan();
-    let bound = match shortest < step(best) {
-        true => Bound::Memory,
-        false => best.bound(),
-    };
-    let by_rule = fastest(by_rule.iter()).filter(|planned| step(planned) > step(best)).cloned();
-    let best = tried.iter().position(|planned| std::ptr::eq(planned, best)).unwrap_or(0);
-    Ok(Suggestion { tried, best, bound, by_rule })
+
+    /// Chooses the fastest configuration that fits.
+    fn finish(mut self, recompute: Option<usize>) -> Result<Suggestion, VisionError> {
+        let serial = self.tried.iter().map(|planned| planned.serial).fold(f64::INFINITY, f64::min);
+        for planned in self.tried.iter_mut().chain(&mut self.by_rule) {
+            planned.serial = serial;
+        }
+        let Some(best) = fastest(self.tried.iter().filter(|planned| self.fits(planned))) else {
+            let expected = format!(
+                "expected at least {:.2}, the smallest memory that a device needs; try more devices, {}or costs of \
+                 smaller batches",
+                self.least / 1e9,
+                if recompute.is_none() { "`recompute`, " } else { "" }
+            );
+            let memory = self.memory.unwrap_or_default() / 1e9;
+            return Err(VisionError::setting("memory-gb", memory, expected));
+        };
+        let step = |planned: &Planned| planned.prediction.makespan();
+        let bound = match self.shortest < step(best) {
+            true => Bound::Memory,
+            false => best.bound(),
+        };
+        let by_rule = fastest(self.by_rule.iter()).filter(|planned| step(planned) > step(best));
+        let by_rule = by_rule.cloned();
+        let best = self.tried.iter().position(|planned| std::ptr::eq(planned, best)).unwrap_or(0);
+        Ok(Suggestion { tried: self.tried, best, bound, by_rule })
+    }
 }
 
 /// Returns the networks to try for this number of subnetworks.

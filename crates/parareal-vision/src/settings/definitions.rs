@@ -11,7 +11,7 @@ use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
 use super::recipe::Recipe;
-use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit};
+use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit, WorkerCount};
 
 /// Default folder of the data sets.
 pub const DEFAULT_DATA_DIR: &str = "data";
@@ -345,10 +345,13 @@ settings! {
         may_differ: true,
     }
 
-    /// Number of workers that share the subnetworks of a replica or rank
-    "workers" workers: usize {
+    /// Number of workers that share the subnetworks of a replica or rank, or auto
+    ///
+    /// `auto` times a few steps on the CPU with different numbers of workers and threads, and chooses the fastest.
+    /// config.toml records the chosen numbers.
+    "workers" workers: WorkerCount {
         is_essential: true,
-        value_name: "K",
+        value_name: "K|auto",
         heading: Heading::Machine,
         default_note: Some(
             "one for each device; on the CPU one for each core, at most one for each subnetwork"

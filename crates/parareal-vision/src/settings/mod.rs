@@ -17,7 +17,7 @@ pub(crate) use definitions::Complete;
 pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;
-pub use value::{CutsSetting, DecayKind, Recompute, UnitInit};
+pub use value::{CutsSetting, DecayKind, Recompute, UnitInit, WorkerCount};
 
 use crate::VisionError;
 

@@ -330,6 +330,61 @@ impl SettingValue for CutsSetting {
     }
 }
 
+/// Number of workers, or its choice by measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerCount {
+    /// The fastest of several numbers of workers and threads, from the times of a few steps.
+    Auto,
+    /// This number of workers.
+    Count(usize),
+}
+
+impl WorkerCount {
+    const EXPECTED: &str = "expected a whole number, or auto";
+
+    /// Returns the number, if it is given.
+    pub(crate) fn count(self) -> Option<usize> {
+        match self {
+            Self::Auto => None,
+            Self::Count(count) => Some(count),
+        }
+    }
+}
+
+impl SettingValue for WorkerCount {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => usize::from_text(text).map(Self::Count).map_err(|_| Self::EXPECTED.into()),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => Self::from_text(text),
+            other => usize::from_toml(other).map(Self::Count).map_err(|_| Self::EXPECTED.into()),
+        }
+    }
+
+    fn to_toml(&self) -> Value {
+        match self {
+            Self::Auto => Value::String("auto".into()),
+            Self::Count(count) => count.to_toml(),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Auto => "auto".into(),
+            Self::Count(count) => count.to_string(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.count().map_or(Ok(()), |count| SettingValue::check(&count))
+    }
+}
+
 /// Implements `FromStr` and `Display` for an enum from the names of its values.
 macro_rules! named_values {
     ($setting:literal, $kind:ident { $($value:ident = $name:literal),+ }) => {

@@ -2,6 +2,7 @@
 
 mod prediction;
 mod step_text;
+mod suggestion_text;
 
 use parareal_vision::{NetworkConfig, Recipe};
 

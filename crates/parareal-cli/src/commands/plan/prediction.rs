@@ -1,12 +1,14 @@
 //! Prediction of a step from the flags of `plan`.
 
 use parareal::exec::ProgramOptions;
-use parareal_train::{DeviceName, TimelineFile, TrainError};
+use parareal_train::{DeviceName, Placement, Resources, TimelineFile, TrainError};
 use parareal_vision::{
-    CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan, suggest,
+    CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan,
+    suggest, suggest_here,
 };
 
 use super::step_text::Step;
+use super::suggestion_text::Suggested;
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
 use crate::output::note;
@@ -39,14 +41,32 @@ impl Plan {
         let cutting = if flags.suggest { Cutting::Balanced } else { network.cutting };
         settings.check(&NetworkConfig { cutting, ..network.clone() })?;
 
-        let costs = flags.costs(&source, network)?;
         let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
-        let (planned, suggestion) = match flags.suggest {
-            true => {
-                let found = suggest(network, &costs, &settings, limit)?;
-                (found.tried[found.best].clone(), Some(found))
-            }
-            false => (plan(network.clone(), &costs, &settings)?, None),
+        let (planned, suggestion, mut remarks) = if flags.is_for_this_machine() {
+            let measured = flags.measure_placements(network)?;
+            let found = suggest_here(network, &measured, &settings, limit)?;
+            let remarks = vec![format!(
+                "costs measured on the CPU with a batch of {}, with as many busy workers and threads as each row \
+                 has",
+                flags.batch()
+            )];
+            (
+                found.tried[found.best].clone(),
+                Some(Suggested::for_this_machine(found, flags.batch())),
+                remarks,
+            )
+        } else {
+            let costs = flags.costs(&source, network)?;
+            let (planned, suggestion) = match flags.suggest {
+                true => {
+                    let found = suggest(network, &costs, &settings, limit)?;
+                    (found.tried[found.best].clone(), Some(Suggested::for_devices(found)))
+                }
+                false => (plan(network.clone(), &costs, &settings)?, None),
+            };
+            let subnetworks = planned.network.cuts.subnetworks();
+            let remarks = costs.remarks(&planned.network.net, subnetworks);
+            (planned, suggestion, remarks)
         };
         let count = planned.network.cuts.subnetworks();
         let step_ms = 1e3 * planned.prediction.makespan();
@@ -69,7 +89,6 @@ impl Plan {
             written?;
             note(&format!("wrote the predicted step to {}", timeline.path().display()));
         }
-        let mut remarks = costs.remarks(&planned.network.net, count);
         if let Some(devices) =
             flags.device_count.filter(|&devices| !flags.suggest && devices > count)
         {
@@ -142,8 +161,30 @@ impl Flags {
                 "requires --costs paper: other costs include it",
             );
         }
-        if self.suggest && self.device_count.is_none() {
-            return refuse("--suggest", "requires --device-count");
+        if self.threads.is_some() && *source != CostSource::Measured {
+            return refuse(
+                "--threads",
+                "requires --costs measured: other costs have their own number of threads",
+            );
+        }
+        if self.is_for_this_machine() {
+            if *source != CostSource::Measured {
+                return refuse(
+                    "--suggest",
+                    "requires --device-count with these costs: without it, the costs of this machine are measured",
+                );
+            }
+            for (flag, given) in [
+                ("--threads", self.threads.is_some()),
+                ("--replicas", self.replicas.is_some()),
+                ("--link-gbps", self.link_gbps.is_some()),
+                ("--link-us", self.link_us.is_some()),
+            ] {
+                if given {
+                    let why = "cannot be used with --suggest for this machine; pass --device-count";
+                    return refuse(flag, why);
+                }
+            }
         }
         if self.memory_gb.is_some() && !self.suggest {
             return refuse("--memory-gb", "requires --suggest");
@@ -157,14 +198,41 @@ impl Flags {
         Ok(())
     }
 
+    /// Returns true if the search is for the workers and threads of this machine.
+    fn is_for_this_machine(&self) -> bool {
+        self.suggest && self.device_count.is_none()
+    }
+
+    fn batch(&self) -> usize {
+        self.batch_size.unwrap_or(BATCH)
+    }
+
+    /// Measures the costs with each number of workers and threads.
+    fn measure_placements(
+        &self,
+        network: &NetworkConfig,
+    ) -> Result<Vec<(Placement, Costs)>, TrainError> {
+        let cores = Resources::alone().cores;
+        let placements = Placement::candidates(cores, network.cuts.units());
+        let measure = |placement: Placement| {
+            let Placement { workers, threads } = placement;
+            let machine =
+                Machine { device: DeviceName::cpu(), batch: self.batch(), threads, workers };
+            machine.check()?;
+            note(&format!("measuring the costs of the components with {placement}"));
+            Ok((placement, CostSource::Measured.load(&network.net, &machine, true)?))
+        };
+        placements.into_iter().map(measure).collect()
+    }
+
     fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
         let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
         if !(0.0..=1.0).contains(&share) {
             let expected = "expected a fraction from 0 to 1";
             return Err(TrainError::setting("coarse-weight-share", share, expected));
         }
-        let (device, batch) = ("cpu".parse::<DeviceName>()?, self.batch_size.unwrap_or(BATCH));
-        let machine = Machine { device, batch, threads: 1, workers: 1 };
+        let (device, threads) = (DeviceName::cpu(), self.threads.unwrap_or(1));
+        let machine = Machine { device, batch: self.batch(), threads, workers: 1 };
         machine.check()?;
         if *source == CostSource::Measured {
             note("measuring the costs of the components");

@@ -1,14 +1,16 @@
 //! Predicted steps as JSON and as text.
 
-use parareal_vision::{Planned, Suggestion};
+use parareal_train::Placement;
+use parareal_vision::Planned;
 use serde_json::{Value, json};
 
+use super::suggestion_text::Suggested;
 use crate::output::{count, table};
 
 /// A prediction with remarks on it.
 pub(crate) struct Step {
     pub(crate) planned: Planned,
-    pub(crate) suggestion: Option<Suggestion>,
+    pub(crate) suggestion: Option<Suggested>,
     pub(crate) remarks: Vec<String>,
 }
 
@@ -18,6 +20,7 @@ impl Step {
         let [fine, chain, link] = planned.critical().map(|seconds| 1e3 * seconds);
         let mut predicted = json!({
             "devices": planned.held.len(),
+            "threads": planned.threads,
             "step_ms": 1e3 * planned.prediction.makespan(),
             "speedup": planned.speedup(),
             "serial_ms": 1e3 * planned.serial,
@@ -30,10 +33,8 @@ impl Step {
             "bound": planned.bound().as_str(),
             "assumptions": self.remarks,
         });
-        if let Some(Suggestion { tried, bound, by_rule, .. }) = &self.suggestion {
-            predicted["bound"] = json!(bound.as_str());
-            predicted["tried"] = tried.iter().map(brief).collect();
-            predicted["by_the_papers_rule"] = by_rule.as_ref().map_or(Value::Null, brief);
+        if let Some(suggested) = &self.suggestion {
+            suggested.add_json(&mut predicted);
         }
         predicted
     }
@@ -41,15 +42,26 @@ impl Step {
     pub(crate) fn as_text(&self) -> String {
         let planned = &self.planned;
         let slower = if planned.speedup() < 1.0 { ", slower" } else { "" };
+        let is_here = self.suggestion.as_ref().is_some_and(Suggested::is_for_this_machine);
+        let (place, serial) = match is_here {
+            true => {
+                let (workers, threads) = (planned.held.len(), planned.threads);
+                let placement = Placement { workers, threads };
+                (format!("this machine with {placement}"), "without cuts, at its fastest")
+            }
+            false => {
+                let devices = planned.held.len() * planned.replicas;
+                (count(devices, "device"), "without cuts on one device")
+            }
+        };
         let mut lines = vec![format!(
-            "Predicted step on {}: {:.2} ms; without cuts on one device: {:.2} ms (speedup {:.2}{slower})",
-            count(planned.held.len() * planned.replicas, "device"),
+            "Predicted step on {place}: {:.2} ms; {serial}: {:.2} ms (speedup {:.2}{slower})",
             1e3 * planned.prediction.makespan(),
             1e3 * planned.serial,
             planned.speedup(),
         )];
         let [fine, chain, link] = planned.critical().map(|seconds| 1e3 * seconds);
-        let bound = self.suggestion.as_ref().map_or(planned.bound(), |found| found.bound);
+        let bound = self.suggestion.as_ref().map_or(planned.bound(), Suggested::bound);
         lines.push(format!(
             "  critical path: fine work {fine:.2} ms, chain {chain:.2} ms, links {link:.2} ms; bound \
              by {}",
@@ -68,7 +80,11 @@ impl Step {
             );
         }
         lines.extend(self.remarks.iter().map(|remark| format!("  {remark}")));
-        let device = if planned.replicas > 1 { "device of each replica" } else { "device" };
+        let device = match (is_here, planned.replicas) {
+            (true, _) => "worker",
+            (false, 1) => "device",
+            (false, _) => "device of each replica",
+        };
         let mut rows = vec![row([device, "subnetworks", "units", "busy", "memory"])];
         let busy = planned.prediction.timeline.utilization();
         let mut first = 0;
@@ -87,65 +103,20 @@ impl Step {
         lines.push(table(&rows));
         if let Some(found) = &self.suggestion {
             lines.push(String::new());
-            lines.push(suggested(found));
+            lines.push(found.as_text());
         }
         lines.join("\n")
     }
 }
 
-/// Returns the main fields of a configuration that was tried.
-fn brief(planned: &Planned) -> Value {
-    json!({
-        "subnetworks": planned.network.cuts.subnetworks(),
-        "coarse_unit": planned.network.coarse_kind.to_string(),
-        "coarse_units": planned.network.first_coarse_units(),
-        "cuts": planned.network.cuts.positions(),
-        "devices": planned.held.len(),
-        "step_ms": 1e3 * planned.prediction.makespan(),
-        "speedup": planned.speedup(),
-        "memory_bytes": planned.memory(),
-        "bound": planned.bound().as_str(),
-    })
-}
-
-fn suggested(found: &Suggestion) -> String {
-    let mut rows =
-        vec![row(["N", "N_c", "coarse unit", "step", "speedup", "memory", "bound by", ""])];
-    let line = |planned: &Planned, remark: &str| {
-        let units = planned.network.first_coarse_units();
-        row([
-            &planned.network.cuts.subnetworks().to_string(),
-            &if units == 0 { "-".into() } else { units.to_string() },
-            &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
-            &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
-            &format!("{:.2}x", planned.speedup()),
-            &memory(planned.memory()),
-            planned.bound().as_str(),
-            remark,
-        ])
-    };
-    rows.extend(
-        found.tried.iter().enumerate().map(|(index, planned)| {
-            line(planned, if index == found.best { "suggested" } else { "" })
-        }),
-    );
-    rows.extend(found.by_rule.iter().map(|planned| line(planned, "N_c by the paper's rule")));
-    format!(
-        "Candidates with balanced cuts, for each N the fastest that fits\n{}\n  A smaller coarse network \
-         shortens the predicted step but may cost accuracy, which is not predicted; choose another one \
-         with --coarse-unit and --coarse-units",
-        table(&rows)
-    )
-}
-
 /// Formats an amount of memory in gigabytes, or in megabytes below one gigabyte.
-fn memory(bytes: f64) -> String {
+pub(super) fn memory(bytes: f64) -> String {
     match bytes {
         0.0..1e9 => format!("{:.1} MB", bytes / 1e6),
         _ => format!("{:.2} GB", bytes / 1e9),
     }
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(ToString::to_string).to_vec()
 }

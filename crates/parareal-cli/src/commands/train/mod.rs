@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
-use parareal_vision::{ClassificationRun, Config, Settings};
+use parareal_vision::{ClassificationRun, Config, Settings, WorkerCount};
 
 use progress::Progress;
 
@@ -60,11 +60,20 @@ fn train(
     let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
     let is_new = resumed.is_none();
     let run = match resumed {
-        Some(folder) => ClassificationRun::resume(group, &folder, settings, timeline)?,
+        Some(folder) => {
+            if group.is_root() && settings.workers == Some(WorkerCount::Auto) {
+                note(TIMES_STEPS);
+            }
+            ClassificationRun::resume(group, &folder, settings, timeline)?
+        }
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
             let config = Config::resolve_with(group, settings)?;
             StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
+            if group.is_root() && config.needs_placement() {
+                note(TIMES_STEPS);
+            }
+            let config = config.place(group)?;
             if group.is_root() && config.needs_balance() {
                 note("measuring the costs of the components to balance the cuts");
             }
@@ -90,6 +99,9 @@ fn train(
 fn ending(outcome: &Outcome) -> Ending {
     if outcome.interrupted { Ending::Interrupted } else { Ending::Done }
 }
+
+/// Announcement of what `--workers auto` does.
+const TIMES_STEPS: &str = "timing steps with different numbers of workers and threads";
 
 /// Observer of ranks other than rank 0, which print nothing.
 struct Silent;
@@ -128,6 +140,13 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     }
     if is_new && let Some(warning) = network_text::coarse_warning(&config.network) {
         note(&warning);
+    }
+    if !config.placement_times.is_empty() {
+        let times = config
+            .placement_times
+            .iter()
+            .map(|time| format!("{:.1} ms with {}", 1e3 * time.step.as_secs_f64(), time.placement));
+        note(&format!("times of a step: {}", times.collect::<Vec<_>>().join(", ")));
     }
     let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
     note(&format!(
