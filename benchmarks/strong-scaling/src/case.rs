@@ -40,6 +40,13 @@ pub(crate) struct Row {
     pub(crate) predicted: Option<f64>,
 }
 
+impl Row {
+    /// Returns the error of the prediction, relative to the measured median.
+    pub(crate) fn prediction_error(&self) -> Option<f64> {
+        self.predicted.map(|time| time / self.measurement.step - 1.0)
+    }
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "ResNet-{}, batch {}", self.depth, self.batch)

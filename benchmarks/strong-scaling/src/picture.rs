@@ -1,4 +1,4 @@
-//! Plot of the images per second over the batch.
+//! Plot of the speed over the batch.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use plotters::prelude::*;
 use crate::Result;
 use crate::report::Report;
 
-/// Draws a panel for each depth, without the paper's coarse networks, which are slower than the recommended ones.
+/// Draws a panel for each depth: the median ratios to the serial steps in between, in which changes of the machine's
+/// speed cancel. The paper's coarse networks, which are slower than the recommended ones, are left out.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -21,7 +22,7 @@ pub(crate) fn draw(path: &Path, report: &Report) -> Result<()> {
         for measured in report.cases.iter().filter(|measured| measured.case.depth == depth) {
             let batch = measured.case.batch as f64;
             for row in measured.rows.iter().filter(|row| !row.name.ends_with("paper")) {
-                let point = (batch, batch / row.measurement.step);
+                let point = (batch, row.measurement.speedup);
                 match curves.iter_mut().find(|curve| curve.name == row.name) {
                     Some(curve) => curve.points.push(point),
                     None => curves.push(Curve {
@@ -39,10 +40,10 @@ pub(crate) fn draw(path: &Path, report: &Report) -> Result<()> {
         let style = Style {
             title: &title,
             x: "images of a step",
-            y: "images per second",
+            y: "speed relative to N = 1",
             y_label_area: 56,
             x_labels: Some(8),
-            y_format: |value| format!("{value:.0}"),
+            y_format: |value| format!("{value:.1}"),
             legend: Some(SeriesLabelPosition::LowerRight),
         };
         let x = (0.9..1.1 * last).log_scale().base(2.0);

@@ -22,6 +22,8 @@ pub(crate) struct Predictor {
 }
 
 impl Predictor {
+    /// Creates a predictor that knows no costs yet.
+    ///
     /// # Errors
     /// If the depth is not possible.
     pub(crate) fn new(depth: usize, batch: usize) -> Result<Self> {
@@ -29,7 +31,7 @@ impl Predictor {
         Ok(Self { net, batch, costs: HashMap::new() })
     }
 
-    /// Returns the predicted duration of a step, in seconds.
+    /// Returns the predicted duration of a step with this number of threads per worker, in seconds.
     ///
     /// # Errors
     /// If the costs cannot be measured.

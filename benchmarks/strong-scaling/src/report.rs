@@ -86,50 +86,62 @@ impl Report {
         picture::draw(&folder.join("picture.svg"), self)
     }
 
-    /// Returns a table for each depth: a row for each way, a column for each batch.
+    /// Returns two tables for each depth, ratios and durations: a row for each way, a column for each batch.
     pub(crate) fn markdown(&self) -> String {
-        let tables: Vec<String> =
-            self.depths().into_iter().map(|depth| self.table(depth)).collect();
-        tables.join("\n")
+        let mut texts = vec![format!("{} cores of {}\n", self.cores, self.processor)];
+        for depth in self.depths() {
+            let cases: Vec<&Measured> =
+                self.cases.iter().filter(|measured| measured.case.depth == depth).collect();
+            texts.push(table(&format!("ResNet-{depth}, speed relative to N = 1"), &cases, ratio));
+            texts.push(table(&format!("ResNet-{depth}, duration of a step"), &cases, duration));
+        }
+        let (within, all) = self.predictions_within(0.15);
+        texts.push(format!("{within} of {all} predictions are within 15 % of the median.\n"));
+        texts.join("\n")
     }
 
-    fn table(&self, depth: usize) -> String {
-        let cases: Vec<&Measured> =
-            self.cases.iter().filter(|measured| measured.case.depth == depth).collect();
-        let mut names: Vec<&str> = Vec::new();
-        for row in cases.iter().flat_map(|measured| &measured.rows) {
-            if !names.contains(&row.name.as_str()) {
-                names.push(&row.name);
-            }
-        }
-        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let mut text = format!("ResNet-{depth}, {} cores of {}\n\n", self.cores, self.processor);
-        let batches = cases.iter().map(|measured| format!("batch {}", measured.case.batch));
-        text += &line(["step".to_owned()].into_iter().chain(batches).collect());
-        text += &line(
-            ["---".to_owned()].into_iter().chain(cases.iter().map(|_| "---:".into())).collect(),
-        );
-        for name in names {
-            let cells = cases.iter().map(|measured| {
-                let row = measured.rows.iter().find(|row| row.name == name);
-                row.map_or("-".to_owned(), |row| {
-                    let own = &row.measurement;
-                    let [low, high] = own.interval;
-                    let predicted = row.predicted.map_or(String::new(), |time| {
-                        format!(", predicted {:+.0} %", 100.0 * (time / own.step - 1.0))
-                    });
-                    format!(
-                        "{:.0} ms, **{:.2}** ({low:.2} to {high:.2}), {}{predicted}",
-                        1e3 * own.step,
-                        own.speedup,
-                        row.setting
-                    )
-                })
-            });
-            text += &line([name.to_owned()].into_iter().chain(cells).collect());
-        }
-        text
+    /// Returns how many predicted steps differ from the measured ones by at most a share of them, and how many there
+    /// are.
+    fn predictions_within(&self, share: f64) -> (usize, usize) {
+        let rows = self.cases.iter().flat_map(|measured| &measured.rows);
+        let errors: Vec<f64> = rows.filter_map(Row::prediction_error).collect();
+        (errors.iter().filter(|error| error.abs() <= share).count(), errors.len())
     }
+}
+
+/// Formats a table with these cells.
+fn table(title: &str, cases: &[&Measured], cell: fn(&Row) -> String) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for row in cases.iter().flat_map(|measured| &measured.rows) {
+        if !names.contains(&row.name.as_str()) {
+            names.push(&row.name);
+        }
+    }
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let batches = cases.iter().map(|measured| format!("batch {}", measured.case.batch));
+    let mut text = line([title.to_owned()].into_iter().chain(batches).collect());
+    let alignments = cases.iter().map(|_| "---:".into());
+    text += &line(["---".to_owned()].into_iter().chain(alignments).collect());
+    for name in names {
+        let cells = cases.iter().map(|measured| {
+            let row = measured.rows.iter().find(|row| row.name == name);
+            row.map_or("-".to_owned(), cell)
+        });
+        text += &line([name.to_owned()].into_iter().chain(cells).collect());
+    }
+    text
+}
+
+fn ratio(row: &Row) -> String {
+    let own = &row.measurement;
+    let [low, high] = own.interval;
+    format!("**{:.2}** ({low:.2} to {high:.2})", own.speedup)
+}
+
+fn duration(row: &Row) -> String {
+    let error = row.prediction_error();
+    let error = error.map_or(String::new(), |error| format!(", predicted {:+.0} %", 100.0 * error));
+    format!("{:.0} ms, {}{error}", 1e3 * row.measurement.step, row.setting)
 }
 
 fn processor() -> String {

@@ -67,6 +67,36 @@ fn executors_see_the_same_losses_and_eval_sees_the_same_test_images() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("of 10 images wrong"));
 }
 
+#[test]
+fn workers_and_threads_are_measured_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = [&["train", "--workers", "auto", "--output", "run"], &TINY[..]].concat();
+    let output = parareal(folder.path(), &start);
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert!(message.contains("timing steps with different numbers"), "{message}");
+    let times = message.lines().find(|line| line.starts_with("times of a step: ")).unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let one = if cores == 1 { "1 thread".into() } else { format!("{cores} threads") };
+    assert!(times.contains(&format!("ms with 1 worker of {one}")), "{times}");
+    // The record has numbers, so that a resumed run need not measure again.
+    let config = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+    let number = |key: &str| -> usize {
+        let line = config.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+        line.split(" = ").nth(1).unwrap().parse().unwrap()
+    };
+    let executor = message.lines().find(|line| line.starts_with("executor threads: ")).unwrap();
+    let (workers, threads) = (number("workers"), number("threads"));
+    assert!(executor.contains(&format!("threads: {workers} worker")), "{executor}");
+    assert!(workers * threads <= cores, "{workers} of {threads}");
+
+    let resume = ["train", "--resume", "--output", "run", "--workers", "auto", "--epochs", "2"];
+    let output = parareal(folder.path(), &resume);
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert!(message.contains("times of a step: ") && message.contains("epoch 2/2"), "{message}");
+}
+
 /// Subnetworks that share a worker wait for it while it runs another one; a busy worker does not
 /// wait.
 #[test]

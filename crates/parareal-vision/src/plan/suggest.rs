@@ -90,7 +90,7 @@ fn most_subnetworks(network: &NetworkConfig, devices: usize) -> usize {
 /// Returns true if this number of subnetworks is tried. With many subnetworks, one more changes little, so only
 /// every third number is.
 fn is_tried(subnetworks: usize, devices: usize) -> bool {
-    subnetworks <= 12 || subnetworks % 3 == 0 || subnetworks == devices
+    subnetworks <= 12 || subnetworks.is_multiple_of(3) || subnetworks == devices
 }
 
 /// The configurations that were tried so far.

@@ -3,8 +3,8 @@
 use parareal::exec::ProgramOptions;
 use parareal_train::{DeviceName, Placement, Resources, TimelineFile, TrainError};
 use parareal_vision::{
-    CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Schedule, plan,
-    suggest, suggest_here,
+    CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Planned, Schedule,
+    VisionError, plan, suggest, suggest_here,
 };
 
 use super::step_text::Step;
@@ -41,33 +41,7 @@ impl Plan {
         let cutting = if flags.suggest { Cutting::Balanced } else { network.cutting };
         settings.check(&NetworkConfig { cutting, ..network.clone() })?;
 
-        let limit = flags.memory_gb.map(|gigabytes| 1e9 * gigabytes);
-        let (planned, suggestion, mut remarks) = if flags.is_for_this_machine() {
-            let measured = flags.measure_placements(network)?;
-            let found = suggest_here(network, &measured, &settings, limit)?;
-            let remarks = vec![format!(
-                "costs measured on the CPU with a batch of {}, with as many busy workers and threads as each row \
-                 has",
-                flags.batch()
-            )];
-            (
-                found.tried[found.best].clone(),
-                Some(Suggested::for_this_machine(found, flags.batch())),
-                remarks,
-            )
-        } else {
-            let costs = flags.costs(&source, network)?;
-            let (planned, suggestion) = match flags.suggest {
-                true => {
-                    let found = suggest(network, &costs, &settings, limit)?;
-                    (found.tried[found.best].clone(), Some(Suggested::for_devices(found)))
-                }
-                false => (plan(network.clone(), &costs, &settings)?, None),
-            };
-            let subnetworks = planned.network.cuts.subnetworks();
-            let remarks = costs.remarks(&planned.network.net, subnetworks);
-            (planned, suggestion, remarks)
-        };
+        let (planned, suggestion, mut remarks) = flags.plan(&source, network, &settings)?;
         let count = planned.network.cuts.subnetworks();
         let step_ms = 1e3 * planned.prediction.makespan();
         if let Some(axis) = flags.timeline_ms.filter(|axis| *axis < step_ms) {
@@ -198,6 +172,38 @@ impl Flags {
         Ok(())
     }
 
+    /// Plans the step from measured or stored costs, with remarks on the costs.
+    fn plan(
+        &self,
+        source: &CostSource,
+        network: &NetworkConfig,
+        settings: &PlanSettings,
+    ) -> Result<(Planned, Option<Suggested>, Vec<String>), VisionError> {
+        let limit = self.memory_gb.map(|gigabytes| 1e9 * gigabytes);
+        if self.is_for_this_machine() {
+            let measured = self.measure_placements(network)?;
+            let found = suggest_here(network, &measured, settings, limit)?;
+            let planned = found.tried[found.best].clone();
+            let remark = format!(
+                "costs measured on the CPU with a batch of {}, with as many busy workers and threads as each row \
+                 has",
+                self.batch()
+            );
+            let suggested = Suggested::for_this_machine(found, self.batch());
+            return Ok((planned, Some(suggested), vec![remark]));
+        }
+        let costs = self.costs(source, network)?;
+        let (planned, suggestion) = if self.suggest {
+            let found = suggest(network, &costs, settings, limit)?;
+            (found.tried[found.best].clone(), Some(Suggested::for_devices(found)))
+        } else {
+            (plan(network.clone(), &costs, settings)?, None)
+        };
+        let subnetworks = planned.network.cuts.subnetworks();
+        let remarks = costs.remarks(&planned.network.net, subnetworks);
+        Ok((planned, suggestion, remarks))
+    }
+
     /// Returns true if the search is for the workers and threads of this machine.
     fn is_for_this_machine(&self) -> bool {
         self.suggest && self.device_count.is_none()
@@ -211,7 +217,7 @@ impl Flags {
     fn measure_placements(
         &self,
         network: &NetworkConfig,
-    ) -> Result<Vec<(Placement, Costs)>, TrainError> {
+    ) -> Result<Vec<(Placement, Costs)>, VisionError> {
         let cores = Resources::alone().cores;
         let placements = Placement::candidates(cores, network.cuts.units());
         let measure = |placement: Placement| {
@@ -225,11 +231,11 @@ impl Flags {
         placements.into_iter().map(measure).collect()
     }
 
-    fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, TrainError> {
+    fn costs(&self, source: &CostSource, network: &NetworkConfig) -> Result<Costs, VisionError> {
         let share = self.coarse_weight_share.unwrap_or(Costs::PAPER_WEIGHT_SHARE);
         if !(0.0..=1.0).contains(&share) {
             let expected = "expected a fraction from 0 to 1";
-            return Err(TrainError::setting("coarse-weight-share", share, expected));
+            return Err(TrainError::setting("coarse-weight-share", share, expected).into());
         }
         let (device, threads) = (DeviceName::cpu(), self.threads.unwrap_or(1));
         let machine = Machine { device, batch: self.batch(), threads, workers: 1 };
