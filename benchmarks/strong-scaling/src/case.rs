@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::contestant::{Contestant, trial};
 use crate::measurement::Measurement;
-use crate::network::{Coarse, Network, Placement};
+use crate::network::{Coarse, Network, SerialLayout};
 use crate::peer::Peer;
 use crate::prediction::Predictor;
 
@@ -88,8 +88,8 @@ impl Case {
         add("N = 1", count(threads, "thread"), &mut again, Some(predicted))?;
         drop(again);
         if batch >= cores && cores > 1 {
-            let placement = Placement { threads: 1, replicas: cores };
-            let mut replicas = Network::serial(depth, batch, placement)?;
+            let layout = SerialLayout { threads: 1, replicas: cores };
+            let mut replicas = Network::serial(depth, batch, layout)?;
             add("N = 1, replicas", count(cores, "replica"), &mut replicas, None)?;
         }
         for &number in subnetworks {
@@ -116,7 +116,7 @@ impl Case {
     }
 
     fn serial(&self, threads: usize) -> Result<Network> {
-        Network::serial(self.depth, self.batch, Placement { threads, replicas: 1 })
+        Network::serial(self.depth, self.batch, SerialLayout { threads, replicas: 1 })
     }
 
     /// Returns the serial network with one thread or a thread for each core, whichever is faster.

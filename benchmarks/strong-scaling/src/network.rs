@@ -12,9 +12,9 @@ use crate::Result;
 use crate::contestant::Contestant;
 use crate::measurement::median;
 
-/// Placement of a serial network on the cores.
+/// Layout of a serial network on the cores.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Placement {
+pub(crate) struct SerialLayout {
     /// Threads of each replica.
     pub(crate) threads: usize,
     pub(crate) replicas: usize,
@@ -61,9 +61,9 @@ impl Network {
     ///
     /// # Errors
     /// If the depth is not possible, or the executor cannot be started.
-    pub(crate) fn serial(depth: usize, batch: usize, placement: Placement) -> Result<Self> {
+    pub(crate) fn serial(depth: usize, batch: usize, layout: SerialLayout) -> Result<Self> {
         let net = ResNet::new(depth)?;
-        let Placement { threads, replicas } = placement;
+        let SerialLayout { threads, replicas } = layout;
         Self::new(&net, &Cuts::even(net.units(), 1)?, batch, |builder| {
             builder.workers(1).threads(threads).replicas(replicas)
         })

@@ -141,7 +141,8 @@ fn ratio(row: &Row) -> String {
 fn duration(row: &Row) -> String {
     let error = row.prediction_error();
     let error = error.map_or(String::new(), |error| format!(", predicted {:+.0} %", 100.0 * error));
-    format!("{:.0} ms, {}{error}", 1e3 * row.measurement.step, row.setting)
+    let (step, serial) = (1e3 * row.measurement.step, 1e3 * row.measurement.serial);
+    format!("{step:.0} ms beside {serial:.0} ms, {}{error}", row.setting)
 }
 
 fn processor() -> String {

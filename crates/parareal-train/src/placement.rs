@@ -35,8 +35,8 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Returns the placements to compare on this many cores: a single thread, and one worker, two, four and so
-    /// on up to `most` workers, which share all cores equally.
+    /// Returns the placements to compare on this many cores: a single thread; one worker, two, four and so on; and
+    /// `most` workers. Each worker has an equal, whole number of cores, so that some may be left.
     #[must_use]
     pub fn candidates(cores: usize, most: usize) -> Vec<Self> {
         let (cores, most) = (cores.max(1), most.clamp(1, cores.max(1)));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn placements_use_one_thread_or_all_cores() {
+    fn placements_are_one_thread_and_equal_shares_of_the_cores() {
         let all = |cores, most| -> Vec<_> {
             let all = Placement::candidates(cores, most);
             all.iter().map(|each| (each.workers, each.threads)).collect()

@@ -7,7 +7,7 @@ use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
     ConfigRecord, Distillation, Exported, InitialWeights, Observer, Outcome, OutputFile,
-    ProcessGroup, Resources, Resume, Run, RunFolder, Start, StepTimeline, export,
+    ProcessGroup, Resources, Resume, Run, RunFolder, Start, StepTimeline, check_threads, export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -49,6 +49,21 @@ impl ClassificationRun {
         output: Option<PathBuf>,
         timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
+        Self::create_with(group, config, output, timeline, &|| {})
+    }
+
+    /// Creates a run as [`Self::create`] does. `before_timing` is called before the steps are timed from which the
+    /// number of workers is chosen, if it is to be measured. That takes as long as about a dozen steps.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_with(
+        group: &ProcessGroup,
+        config: Config,
+        output: Option<PathBuf>,
+        timeline: Option<StepTimeline>,
+        before_timing: &dyn Fn(),
+    ) -> Result<Self, VisionError> {
         Self::check_output(group, output.as_deref())?;
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let loaded = || {
@@ -58,6 +73,7 @@ impl ClassificationRun {
         };
         let (task, summary, initial) = group.agree(loaded())?;
         compare(group, &task.record)?;
+        let config = place(group, config, &task, before_timing)?;
         let output = match output {
             Some(folder) => OutputFolder::Named(folder),
             None => OutputFolder::Numbered { parent: RUNS.into(), name: config.name_of_run() },
@@ -80,8 +96,22 @@ impl ClassificationRun {
         changes: Settings,
         timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
+        Self::resume_with(group, folder, changes, timeline, &|| {})
+    }
+
+    /// Resumes a run as [`Self::resume`] does. `before_timing` is as in [`Self::create_with`].
+    ///
+    /// # Errors
+    /// As [`Self::resume`].
+    pub fn resume_with(
+        group: &ProcessGroup,
+        folder: &Path,
+        changes: Settings,
+        timeline: Option<StepTimeline>,
+        before_timing: &dyn Fn(),
+    ) -> Result<Self, VisionError> {
         let before = group.agree(Settings::of_run(folder))?;
-        let config = Config::resume(group, before.clone(), changes, folder)?.place(group)?;
+        let config = Config::resume(group, before.clone(), changes, folder)?;
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let locked = RunFolder::lock(group, folder)?;
         let loaded = || {
@@ -104,6 +134,7 @@ impl ClassificationRun {
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
+        let config = place(group, config, &task, before_timing)?;
         let start = start(&config, &task, initial, timeline);
         let is_changed = config.settings() != before;
         let resume = Resume { newest, before: before_run, is_changed, start };
@@ -178,13 +209,28 @@ fn configuration(config: &Config) -> ConfigRecord {
 
 /// Loads the images of this process, and checks its devices and its process group.
 fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), VisionError> {
-    config.check_measured()?;
+    config.check_balanced()?;
     config.run.check_group(group)?;
     config.run.check_devices(group)?;
     let task = ImageTask::load(config)?;
     let train = &task.dataset.train;
     let summary = config.network.summary(train.channels(), train.classes())?;
     Ok((task, summary))
+}
+
+/// Measures the number of workers, if that is requested and the run could start.
+fn place(
+    group: &ProcessGroup,
+    config: Config,
+    task: &ImageTask,
+    before_timing: &dyn Fn(),
+) -> Result<Config, VisionError> {
+    if !config.needs_placement() {
+        return Ok(config);
+    }
+    group.agree(config.run.check(group, task.images().0))?;
+    group.agree(check_threads(config.run.threads, group.resources().cores))?;
+    config.place(group, before_timing)
 }
 
 /// Checks that all processes have the same images.

@@ -10,9 +10,8 @@ use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::{PAPER_WIDTH, ResNet};
 use parareal_train::{
-    Decay, DeviceName, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective,
-    Placement, ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads,
-    rank_layout,
+    Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
+    ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
 };
 
 use crate::network::NetworkConfig;
@@ -48,7 +47,7 @@ pub struct Config {
     pub milestones: Vec<usize>,
     /// Settings that do not depend on the network and the data.
     pub run: RunConfig,
-    /// The times from which [`Self::place`] has chosen the numbers of workers and threads.
+    /// The times from which the numbers of workers and threads were chosen, if they were to be measured.
     pub placement_times: Vec<PlacementTime>,
     /// The complete settings from which this configuration was created.
     settings: Settings,
@@ -58,8 +57,9 @@ impl Config {
     /// Completes settings from their recipe and checks them. The same settings on the same machine give the
     /// same configuration: nothing is measured, and no file is read or written.
     ///
-    /// If the number of workers is to be measured, it has its default until [`Self::place`] does so. Balanced
-    /// cuts are even until [`Self::balance`] computes them. Relative paths stay relative.
+    /// If the number of workers is to be measured, it has its default until the run starts
+    /// ([`ClassificationRun`](crate::ClassificationRun)). Balanced cuts are even until [`Self::balance`] computes
+    /// them. Relative paths stay relative.
     ///
     /// # Errors
     /// If a setting has an invalid value. The first such setting is reported.
@@ -84,13 +84,20 @@ impl Config {
             replicas: s.replicas,
         };
         let (workers, threads) = asked.resolve(resources)?;
-        let on_cpu_threads =
-            s.executor == ExecutorKind::Threads && s.device.iter().all(DeviceName::is_cpu);
-        if s.workers != Some(WorkerCount::Auto) {
+        if s.workers == Some(WorkerCount::Auto) {
+            let is_cpu = matches!(&s.device[..], [device] if device.is_cpu());
+            let expected = if s.executor != ExecutorKind::Threads || !is_cpu {
+                "requires the threads executor on the device cpu; leave it unset, or set a number"
+            } else if s.cuts == CutsSetting::Balanced {
+                "balanced cuts depend on the number of workers; set a number, or other cuts"
+            } else {
+                ""
+            };
+            if !expected.is_empty() {
+                return Err(VisionError::setting("workers", "auto", expected));
+            }
+        } else {
             (s.workers, s.threads) = (Some(WorkerCount::Count(workers)), Some(threads));
-        } else if !on_cpu_threads {
-            let expected = "only the threads executor on the CPU can measure it; leave it unset, or set a number";
-            return Err(VisionError::setting("workers", "auto", expected));
         }
         if s.link_dtype != LinkDtype::F32 && s.executor != ExecutorKind::Mpi {
             let expected = "requires the mpi executor; leave it unset, or set it to f32";
@@ -196,21 +203,26 @@ impl Config {
     }
 
     /// Returns true if the number of workers is to be measured and [`Self::place`] has not done so yet.
-    #[must_use]
-    pub fn needs_placement(&self) -> bool {
+    pub(crate) fn needs_placement(&self) -> bool {
         self.settings.workers == Some(WorkerCount::Auto)
     }
 
     /// Times a few steps of the network with each number of workers, and chooses the fastest. Does nothing
-    /// unless [`Self::needs_placement`] returns true.
+    /// unless [`Self::needs_placement`] returns true. `before_timing` is called if there is something to time.
     ///
     /// # Errors
     /// If the threads cannot be started, or a step fails. All processes of the group get the error.
-    pub fn place(mut self, group: &ProcessGroup) -> Result<Self, VisionError> {
+    pub(crate) fn place(
+        mut self,
+        group: &ProcessGroup,
+        before_timing: &dyn Fn(),
+    ) -> Result<Self, VisionError> {
         if self.needs_placement() {
             let given = self.settings.threads;
-            self.placement_times = group.agree(placement::measure(&self, given, group))?;
-            let Placement { workers, threads } = placement::fastest(&self.placement_times);
+            let (placement, times) =
+                group.agree(placement::fastest(&self, given, group, before_timing))?;
+            self.placement_times = times;
+            let Placement { workers, threads } = placement;
             (self.run.workers, self.run.threads) = (workers, threads);
             self.settings.workers = Some(WorkerCount::Count(workers));
             self.settings.threads = Some(threads);
@@ -326,12 +338,8 @@ impl Config {
         format!("{}-resnet{}{width}-n{}", self.dataset, net.depth(), cuts.subnetworks())
     }
 
-    /// Checks that everything that is to be measured has been measured.
-    pub(crate) fn check_measured(&self) -> Result<(), VisionError> {
-        if self.needs_placement() {
-            let expected = "the number is not measured yet; place the configuration first";
-            return Err(VisionError::setting("workers", "auto", expected));
-        }
+    /// Checks that balanced cuts have been computed.
+    pub(crate) fn check_balanced(&self) -> Result<(), VisionError> {
         if self.needs_balance() {
             let expected = "the cuts are not determined yet; balance the configuration first";
             return Err(VisionError::setting("cuts", "balanced", expected));
@@ -404,7 +412,7 @@ mod tests {
     fn cuts_that_are_to_be_balanced_are_not_measured_when_settings_are_resolved() {
         let texts = [("cuts", "balanced"), ("subnetworks", "2")];
         let config = resolve(settings(&texts).unwrap()).unwrap();
-        assert!(config.needs_balance() && config.check_measured().is_err());
+        assert!(config.needs_balance() && config.check_balanced().is_err());
         assert_eq!(config.settings().cuts, Some(CutsSetting::Balanced));
         let given = resolve(settings(&[("cuts", "4")]).unwrap());
         assert!(!given.unwrap().needs_balance());
@@ -416,23 +424,38 @@ mod tests {
     fn the_number_of_workers_is_measured_on_the_cpu_only() {
         let auto = [("workers", "auto"), ("subnetworks", "2"), ("depth", "20")];
         let config = resolve(settings(&auto).unwrap()).unwrap();
-        assert!(config.needs_placement() && config.check_measured().is_err());
-        let placed = config.place(&ProcessGroup::alone()).unwrap();
-        assert!(!placed.needs_placement() && placed.check_measured().is_ok());
+        assert!(config.needs_placement());
+        let placed = config.place(&ProcessGroup::alone(), &|| {}).unwrap();
+        assert!(!placed.needs_placement());
         let fastest = placed.placement_times.iter().min_by_key(|time| time.step).unwrap();
         let Placement { workers, threads } = fastest.placement;
         assert_eq!((placed.run.workers, placed.run.threads), (workers, threads));
-        let settings_of = placed.settings();
-        assert_eq!(settings_of.workers, Some(WorkerCount::Count(workers)));
-        assert_eq!(settings_of.threads, Some(threads));
+        let recorded = placed.settings();
+        assert_eq!(recorded.workers, Some(WorkerCount::Count(workers)));
+        assert_eq!(recorded.threads, Some(threads));
 
         let given = [("workers", "auto"), ("threads", "1"), ("subnetworks", "2"), ("depth", "20")];
         let placed = resolve(settings(&given).unwrap()).unwrap();
-        let placed = placed.place(&ProcessGroup::alone()).unwrap();
+        let placed = placed.place(&ProcessGroup::alone(), &|| {}).unwrap();
         assert!(placed.placement_times.iter().all(|time| time.placement.threads == 1));
 
-        for (key, value) in [("executor", "sequential"), ("executor", "mpi"), ("device", "wgpu:0")]
-        {
+        // There is nothing to measure if there is no choice.
+        let all_cores = std::thread::available_parallelism().unwrap().get().to_string();
+        let one = [("threads", &all_cores[..]), ("workers", "auto"), ("depth", "20")];
+        let placed = resolve(settings(&one).unwrap())
+            .unwrap()
+            .place(&ProcessGroup::alone(), &|| {})
+            .unwrap();
+        assert!(placed.placement_times.is_empty() && !placed.needs_placement());
+        assert_eq!(placed.run.workers, 1);
+
+        for (key, value) in [
+            ("executor", "sequential"),
+            ("executor", "mpi"),
+            ("device", "wgpu:0"),
+            ("device", "cpu,cpu"),
+            ("cuts", "balanced"),
+        ] {
             let error = settings(&[("workers", "auto"), (key, value)]).and_then(resolve);
             let message = error.unwrap_err().to_string();
             assert!(message.contains("invalid value `auto` for workers"), "{message}");

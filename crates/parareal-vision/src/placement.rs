@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use parareal::net::FeedForward;
-use parareal_train::{Placement, ProcessGroup, RunConfig, check_threads};
+use parareal_train::{Placement, ProcessGroup, RunConfig};
 
 use crate::random_batch::RandomBatch;
 use crate::{Config, VisionError};
@@ -21,31 +21,34 @@ pub struct PlacementTime {
     pub step: Duration,
 }
 
-/// Times steps of the network of a configuration on random images, with each placement on the cores of this
-/// process. `threads` restricts the placements to this number of threads.
+/// Returns the placement on the cores of this process with the shortest step, from the times of a few steps on random
+/// images. `threads` restricts the placements to this number of threads. If there is only one placement, nothing is
+/// timed.
 ///
 /// # Errors
-/// If there are fewer cores than threads, the threads cannot be started, or a step fails.
-pub(crate) fn measure(
+/// If the threads cannot be started, or a step fails.
+pub(crate) fn fastest(
     config: &Config,
     threads: Option<usize>,
     group: &ProcessGroup,
-) -> Result<Vec<PlacementTime>, VisionError> {
-    let cores = group.resources().cores;
+    before_timing: &dyn Fn(),
+) -> Result<(Placement, Vec<PlacementTime>), VisionError> {
+    let cores = group.resources().cores / config.run.replicas;
     let most = config.network.cuts.subnetworks();
-    let shared = match threads {
-        Some(threads) => {
-            check_threads(threads, cores)?;
-            (cores / threads / config.run.replicas).max(1)
-        }
-        None => cores / config.run.replicas,
-    };
-    let mut placements = Placement::candidates(shared, most);
+    let mut placements = Placement::candidates(cores / threads.unwrap_or(1), most);
     if let Some(threads) = threads {
         placements.iter_mut().for_each(|placement| placement.threads = threads);
         placements.dedup();
     }
-    placements.into_iter().map(|placement| time(config, placement, group)).collect()
+    if let [only] = placements[..] {
+        return Ok((only, Vec::new()));
+    }
+    before_timing();
+    let times = placements.into_iter().map(|placement| time(config, placement, group));
+    let times = times.collect::<Result<Vec<_>, _>>()?;
+    let shortest = times.iter().min_by_key(|time| time.step);
+    let shortest = shortest.expect("there is at least one placement").placement;
+    Ok((shortest, times))
 }
 
 fn time(
@@ -53,7 +56,7 @@ fn time(
     placement: Placement,
     group: &ProcessGroup,
 ) -> Result<PlacementTime, VisionError> {
-    // The network of a configuration is for images of three channels, and its cost hardly depends on them.
+    // Images of three channels and ten classes, whatever the run's are: only the first and the last operation differ.
     let net = &config.network.net;
     let (shape, count) = (net.input_shape(), config.run.batch_size);
     let batch = RandomBatch::new(&shape, net.classes(), count, &Device::flex());
@@ -71,10 +74,4 @@ fn time(
     }
     times.sort();
     Ok(PlacementTime { placement, step: times[STEPS / 2] })
-}
-
-/// Returns the placement with the shortest step; the first of several.
-pub(crate) fn fastest(times: &[PlacementTime]) -> Placement {
-    let fastest = times.iter().min_by_key(|time| time.step);
-    fastest.map_or(Placement { workers: 1, threads: 1 }, |time| time.placement)
 }

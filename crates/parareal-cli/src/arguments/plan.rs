@@ -96,7 +96,7 @@ pub(crate) struct Step {
     /// one of the candidates. --coarse-unit and --coarse-units restrict the search.
     #[arg(long)]
     pub(crate) suggest: bool,
-    /// Memory limit of each device in GB, for --suggest [default: no limit]
+    /// Memory limit of each device, or of this machine, in GB, for --suggest [default: no limit]
     #[arg(long, value_name = "GB", allow_negative_numbers = true, hide_short_help = true)]
     pub(crate) memory_gb: Option<f64>,
     /// Write the timeline of the predicted step: a picture (.svg) or a trace (.json)

@@ -19,7 +19,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let epochs = given(settings.epochs);
     let workers = match settings.workers {
         Some(WorkerCount::Auto) => {
-            let expected = "invalid value `auto` for --workers: expected a whole number";
+            let expected = "invalid value `auto` for --workers: expected a whole number; only `train` chooses it";
             return Err(Failure::Flag(expected.into()));
         }
         Some(WorkerCount::Count(workers)) => workers,

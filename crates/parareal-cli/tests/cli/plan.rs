@@ -264,6 +264,18 @@ fn a_suggestion_for_this_machine_compares_workers_and_threads() {
     assert!(predicted["serial_ms"].as_f64().unwrap() <= serial);
     assert!(tried.iter().any(|each| number(each, "threads") == cores));
 
+    // The suggested command trains that network with those workers.
+    let command = predicted["command"].as_str().unwrap();
+    let command: Vec<&str> = command.split(' ').skip(1).collect();
+    let tiny = ["--limit-train", "4", "--limit-test", "2", "--epochs", "1", "--output", "run"];
+    let output = parareal(folder.path(), &[&command[..], &tiny].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+
+    // The workers share the memory of the machine.
+    let limit = [&["plan"], &here[..], &["--memory-gb", "1e-6"]].concat();
+    let message = errors(&parareal(folder.path(), &limit));
+    assert!(message.contains("the smallest memory that a step needs"), "{message}");
+
     let output = parareal(folder.path(), &[&["plan"], &here[..]].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     for part in ["Predicted step on this machine with", "workers", "threads", "suggested"] {

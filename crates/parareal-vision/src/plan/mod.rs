@@ -147,6 +147,12 @@ impl Planned {
         largest.map_or(Bound::FineWork, |(_, kind)| kind)
     }
 
+    /// Returns the memory that all devices need together, in bytes.
+    #[must_use]
+    pub fn total_memory(&self) -> f64 {
+        self.prediction.memory.iter().sum()
+    }
+
     /// Returns the largest memory requirement of a device, in bytes.
     #[must_use]
     pub fn memory(&self) -> f64 {

@@ -14,8 +14,8 @@ const MANY: usize = 24;
 /// The configuration with the shortest predicted step, and all configurations that were tried.
 #[derive(Clone, Debug)]
 pub struct Suggestion {
-    /// For each number of subnetworks and each placement, the fastest configuration that fits in memory, or the fastest of all
-    /// if none fits.
+    /// For each number of subnetworks and each placement, the fastest configuration that fits in memory, or the
+    /// fastest of all if none fits.
     pub tried: Vec<Planned>,
     /// Index in `tried` of the fastest configuration that fits.
     pub best: usize,
@@ -49,7 +49,7 @@ pub fn suggest(
 ) -> Result<Suggestion, VisionError> {
     let devices = settings.devices.unwrap_or(1);
     let most = most_subnetworks(network, devices);
-    let mut search = Search::new(network, memory);
+    let mut search = Search::new(network, memory, false);
     for count in (1..=most).filter(|&count| is_tried(count, devices)) {
         search.add(count, costs, settings)?;
     }
@@ -61,17 +61,17 @@ pub fn suggest(
 /// ([`Machine`](super::Machine)). The number of devices in `settings` is ignored.
 ///
 /// One worker computes the serial network only, because cutting it would only add work. Speedups are relative
-/// to the fastest serial step.
+/// to the fastest serial step. The workers share `memory` bytes.
 ///
 /// # Errors
-/// If costs are missing, or no configuration fits into `memory` bytes.
+/// If costs are missing or `measured` is empty, or no configuration fits into `memory` bytes.
 pub fn suggest_here(
     network: &NetworkConfig,
     measured: &[(Placement, Costs)],
     settings: &PlanSettings,
     memory: Option<f64>,
 ) -> Result<Suggestion, VisionError> {
-    let mut search = Search::new(network, memory);
+    let mut search = Search::new(network, memory, true);
     for (Placement { workers, .. }, costs) in measured {
         let settings = PlanSettings { devices: Some(*workers), ..settings.clone() };
         let most = if *workers == 1 { 1 } else { most_subnetworks(network, *workers) };
@@ -96,8 +96,10 @@ fn is_tried(subnetworks: usize, devices: usize) -> bool {
 /// The configurations that were tried so far.
 struct Search<'a> {
     network: &'a NetworkConfig,
-    /// Largest memory of a device, in bytes.
+    /// Memory limit in bytes.
     memory: Option<f64>,
+    /// True if the limit is for all devices together, because they are the workers of one machine.
+    is_one_machine: bool,
     tried: Vec<Planned>,
     /// The fastest configurations that fit and follow the rule.
     by_rule: Vec<Planned>,
@@ -108,13 +110,19 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(network: &'a NetworkConfig, memory: Option<f64>) -> Self {
+    fn new(network: &'a NetworkConfig, memory: Option<f64>, is_one_machine: bool) -> Self {
         let (least, shortest) = (f64::INFINITY, f64::INFINITY);
-        Self { network, memory, tried: Vec::new(), by_rule: Vec::new(), least, shortest }
+        let (tried, by_rule) = (Vec::new(), Vec::new());
+        Self { network, memory, is_one_machine, tried, by_rule, least, shortest }
+    }
+
+    /// Returns the memory to which the limit applies.
+    fn memory_of(&self, planned: &Planned) -> f64 {
+        if self.is_one_machine { planned.total_memory() } else { planned.memory() }
     }
 
     fn fits(&self, planned: &Planned) -> bool {
-        self.memory.is_none_or(|most| planned.memory() <= most)
+        self.memory.is_none_or(|most| self.memory_of(planned) <= most)
     }
 
     /// Plans all candidates with this number of subnetworks.
@@ -129,7 +137,7 @@ impl<'a> Search<'a> {
             .map(|candidate| plan(candidate, costs, settings))
             .collect::<Result<Vec<_>, _>>()?;
         for planned in &all {
-            self.least = self.least.min(planned.memory());
+            self.least = self.least.min(self.memory_of(planned));
             self.shortest = self.shortest.min(planned.prediction.makespan());
         }
         let fitting = || all.iter().filter(|planned| self.fits(planned));
@@ -148,11 +156,15 @@ impl<'a> Search<'a> {
             planned.serial = serial;
         }
         let Some(best) = fastest(self.tried.iter().filter(|planned| self.fits(planned))) else {
+            let (place, devices, batches) = match self.is_one_machine {
+                true => ("a step", "", "smaller batches"),
+                false => ("a device", "more devices, ", "costs of smaller batches"),
+            };
+            let least = self.least / 1e9;
+            let least = if least < 0.1 { format!("{least:.2e}") } else { format!("{least:.2}") };
+            let recompute = if recompute.is_none() { "`recompute`, " } else { "" };
             let expected = format!(
-                "expected at least {:.2}, the smallest memory that a device needs; try more devices, {}or costs of \
-                 smaller batches",
-                self.least / 1e9,
-                if recompute.is_none() { "`recompute`, " } else { "" }
+                "expected at least {least}, the smallest memory that {place} needs; try {devices}{recompute}or {batches}"
             );
             let memory = self.memory.unwrap_or_default() / 1e9;
             return Err(VisionError::setting("memory-gb", memory, expected));

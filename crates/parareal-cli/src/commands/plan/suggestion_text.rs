@@ -10,22 +10,22 @@ use crate::output::{program, table};
 pub(crate) struct Suggested {
     found: Suggestion,
     /// Batch size of the costs, if they were measured for the workers and threads of this machine.
-    batch_here: Option<usize>,
+    batch_size_here: Option<usize>,
 }
 
 impl Suggested {
     /// A suggestion for a number of devices.
     pub(crate) fn for_devices(found: Suggestion) -> Self {
-        Self { found, batch_here: None }
+        Self { found, batch_size_here: None }
     }
 
     /// A suggestion for the workers and threads of this machine, for batches of this size.
     pub(crate) fn for_this_machine(found: Suggestion, batch: usize) -> Self {
-        Self { found, batch_here: Some(batch) }
+        Self { found, batch_size_here: Some(batch) }
     }
 
     pub(super) fn is_for_this_machine(&self) -> bool {
-        self.batch_here.is_some()
+        self.batch_size_here.is_some()
     }
 
     pub(super) fn bound(&self) -> Bound {
@@ -34,10 +34,13 @@ impl Suggested {
 
     /// Adds the configurations that were tried to a predicted step.
     pub(super) fn add_json(&self, predicted: &mut Value) {
-        let Suggestion { tried, bound, by_rule, .. } = &self.found;
+        let Suggestion { tried, best, bound, by_rule } = &self.found;
         predicted["bound"] = json!(bound.as_str());
         predicted["tried"] = tried.iter().map(brief).collect();
         predicted["by_the_papers_rule"] = by_rule.as_ref().map_or(Value::Null, brief);
+        if let Some(batch) = self.batch_size_here {
+            predicted["command"] = json!(command(&tried[*best], batch));
+        }
     }
 
     pub(super) fn as_text(&self) -> String {
@@ -49,12 +52,12 @@ impl Suggested {
         rows.extend(by_rule.iter().map(|planned| self.planned(planned, "N_c by the paper's rule")));
         let each = if self.is_for_this_machine() { "N and placement" } else { "N" };
         let mut text = format!(
-            "Candidates with balanced cuts, for each {each} the fastest that fits\n{}\n  A smaller coarse \
-             network shortens the predicted step but may cost accuracy, which is not predicted; choose another \
-             one with --coarse-unit and --coarse-units",
+            "Candidates with balanced cuts, for each {each} the fastest that fits\n{}\n  Differences of less than \
+             about 15 % are within the error of a prediction. A smaller coarse network shortens the predicted step \
+             but may cost accuracy, which is not predicted; choose another one with --coarse-unit and --coarse-units",
             table(&rows)
         );
-        if let Some(batch) = self.batch_here {
+        if let Some(batch) = self.batch_size_here {
             text = format!("{text}\n\nTrain it with\n  {}", command(&tried[*best], batch));
         }
         text
@@ -71,7 +74,10 @@ impl Suggested {
                 &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
                 &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
                 &format!("{:.2}x", planned.speedup()),
-                &memory(planned.memory()),
+                &memory(match self.is_for_this_machine() {
+                    true => planned.total_memory(),
+                    false => planned.memory(),
+                }),
                 planned.bound().as_str(),
                 remark,
             ],

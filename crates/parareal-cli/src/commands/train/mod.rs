@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
-use parareal_vision::{ClassificationRun, Config, Settings, WorkerCount};
+use parareal_vision::{ClassificationRun, Config, Settings};
 
 use progress::Progress;
 
@@ -61,23 +61,17 @@ fn train(
     let is_new = resumed.is_none();
     let run = match resumed {
         Some(folder) => {
-            if group.is_root() && settings.workers == Some(WorkerCount::Auto) {
-                note(TIMES_STEPS);
-            }
-            ClassificationRun::resume(group, &folder, settings, timeline)?
+            ClassificationRun::resume_with(group, &folder, settings, timeline, &announce_timing)?
         }
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
             let config = Config::resolve_with(group, settings)?;
             StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
-            if group.is_root() && config.needs_placement() {
-                note(TIMES_STEPS);
-            }
-            let config = config.place(group)?;
             if group.is_root() && config.needs_balance() {
                 note("measuring the costs of the components to balance the cuts");
             }
-            ClassificationRun::create(group, config.balance(group)?, output, timeline)?
+            let config = config.balance(group)?;
+            ClassificationRun::create_with(group, config, output, timeline, &announce_timing)?
         }
     };
     if !group.is_root() {
@@ -100,8 +94,10 @@ fn ending(outcome: &Outcome) -> Ending {
     if outcome.interrupted { Ending::Interrupted } else { Ending::Done }
 }
 
-/// Announcement of what `--workers auto` does.
-const TIMES_STEPS: &str = "timing steps with different numbers of workers and threads";
+/// Announces what `--workers auto` does.
+fn announce_timing() {
+    note("timing steps with different numbers of workers and threads");
+}
 
 /// Observer of ranks other than rank 0, which print nothing.
 struct Silent;
@@ -126,7 +122,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
         amount(parameters.total),
         amount(parameters.original),
     ));
-    if config.network.is_balanced() {
+    if config.network.is_balanced() && summary.subnetworks > 1 {
         let cuts: Vec<String> = summary.cuts.iter().map(ToString::to_string).collect();
         note(&format!(
             "cuts after units {}, which give the shortest predicted step (component times measured here with a \
