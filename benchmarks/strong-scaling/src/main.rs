@@ -104,6 +104,10 @@ fn run(arguments: Arguments) -> Result<()> {
             }
         }
     }
+    // Draws stored results anew if there was nothing to measure.
+    if let Some(folder) = arguments.output.filter(|folder| folder.exists()) {
+        report.write(&folder)?;
+    }
     print!("{}", report.markdown());
     Ok(())
 }

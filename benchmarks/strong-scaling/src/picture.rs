@@ -44,10 +44,10 @@ pub(crate) fn draw(path: &Path, report: &Report) -> Result<()> {
             y_label_area: 56,
             x_labels: Some(8),
             y_format: |value| format!("{value:.1}"),
-            legend: Some(SeriesLabelPosition::LowerRight),
+            legend: Some(SeriesLabelPosition::UpperRight),
         };
         let x = (0.9..1.1 * last).log_scale().base(2.0);
-        plots::panel(area, &style, x, 0.0..1.1 * most, &curves, &COLORS)?;
+        plots::panel(area, &style, x, 0.0..1.5 * most, &curves, &COLORS)?;
     }
     root.present()?;
     Ok(())
