@@ -181,6 +181,7 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--repetitions", "0"], "invalid value `0` for repetitions"),
         (&["--threads", "0"], "invalid value `0` for threads"),
         (&["--workers", "0"], "invalid value `0` for workers"),
+        (&["--workers", "auto"], "expected a whole number; only `train` chooses it"),
         (&["--classes", "0"], "invalid value `0` for classes"),
         (&["--images", "0"], "invalid value `0` for --images"),
         (&["--epochs", "0"], "invalid value `0` for --epochs"),

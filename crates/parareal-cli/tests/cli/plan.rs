@@ -480,6 +480,8 @@ fn wrong_use_is_refused_in_a_line() {
         (&["--suggest", "--costs", "paper"], "--suggest requires --device-count"),
         (&["--suggest", "--threads", "2"], "--threads cannot be used with --suggest"),
         (&["--suggest", "--replicas", "2"], "--replicas cannot be used with --suggest"),
+        (&["--suggest", "--link-us", "5"], "--link-us cannot be used with --suggest"),
+        (&["--suggest", "--link-gbps", "5"], "--link-gbps cannot be used with --suggest"),
         (&["--costs", "costs.json", "--threads", "2"], "--threads requires --costs measured"),
         (&["--threads", "0"], "invalid value `0` for threads"),
         (

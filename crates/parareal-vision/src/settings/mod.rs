@@ -82,6 +82,7 @@ mod tests {
             "link-dtype" => &["f32", "bf16"],
             "device" => &["cpu", "cpu,wgpu:0"],
             "recompute" => &["0", "4", "false"],
+            "workers" => &["auto", "2"],
             "checkpoint-every" => &["epoch", "500", "10m"],
             "validation" | "momentum" | "label-smoothing" | "ema-decay" => &["0.25"],
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
