@@ -1,4 +1,4 @@
-"""How far PyTorch's own gradients with TF32 are from those without it.
+"""Differences between PyTorch's gradients with and without TF32.
 
     python3 tf32.py [DEPTH [BATCH]]
 

@@ -16,7 +16,7 @@ const STEPS: usize = 2_000_000;
 /// Bytes that each thread copies: larger than the caches.
 const BYTES: usize = 64 << 20;
 
-/// What the threads of a pool achieve together.
+/// Highest rates that the threads of a pool achieve together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Floating-point operations per second, in single precision.

@@ -43,9 +43,8 @@ impl Placement {
         let powers = std::iter::successors(Some(1), |workers| Some(2 * workers));
         let counts = powers.take_while(|&workers| workers < most).chain([most]);
         let shared = counts.map(|workers| Self { workers, threads: cores / workers });
-        let mut all = vec![Self { workers: 1, threads: 1 }];
-        all.extend(shared.filter(|each| *each != all[0]).collect::<Vec<_>>());
-        all
+        let single = Self { workers: 1, threads: 1 };
+        std::iter::once(single).chain(shared.filter(|each| *each != single)).collect()
     }
 }
 

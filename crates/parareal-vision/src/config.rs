@@ -86,14 +86,13 @@ impl Config {
         let (workers, threads) = asked.resolve(resources)?;
         if s.workers == Some(WorkerCount::Auto) {
             let is_cpu = matches!(&s.device[..], [device] if device.is_cpu());
-            let expected = if s.executor != ExecutorKind::Threads || !is_cpu {
-                "requires the threads executor on the device cpu; leave it unset, or set a number"
-            } else if s.cuts == CutsSetting::Balanced {
-                "balanced cuts depend on the number of workers; set a number, or other cuts"
-            } else {
-                ""
-            };
-            if !expected.is_empty() {
+            if s.executor != ExecutorKind::Threads || !is_cpu {
+                let expected = "requires the threads executor on the device cpu; leave it unset, or set a number";
+                return Err(VisionError::setting("workers", "auto", expected));
+            }
+            if s.cuts == CutsSetting::Balanced {
+                let expected =
+                    "balanced cuts depend on the number of workers; set a number, or other cuts";
                 return Err(VisionError::setting("workers", "auto", expected));
             }
         } else {
@@ -207,8 +206,8 @@ impl Config {
         self.settings.workers == Some(WorkerCount::Auto)
     }
 
-    /// Times a few steps of the network with each number of workers, and chooses the fastest. Does nothing
-    /// unless [`Self::needs_placement`] returns true. `before_timing` is called if there is something to time.
+    /// Times a few steps of the network with each number of workers, and sets the fastest. `before_timing` is
+    /// called if there is more than one placement to time.
     ///
     /// # Errors
     /// If the threads cannot be started, or a step fails. All processes of the group get the error.
@@ -217,16 +216,14 @@ impl Config {
         group: &ProcessGroup,
         before_timing: &dyn Fn(),
     ) -> Result<Self, VisionError> {
-        if self.needs_placement() {
-            let given = self.settings.threads;
-            let (placement, times) =
-                group.agree(placement::fastest(&self, given, group, before_timing))?;
-            self.placement_times = times;
-            let Placement { workers, threads } = placement;
-            (self.run.workers, self.run.threads) = (workers, threads);
-            self.settings.workers = Some(WorkerCount::Count(workers));
-            self.settings.threads = Some(threads);
-        }
+        let given = self.settings.threads;
+        let (placement, times) =
+            group.agree(placement::fastest(&self, given, group, before_timing))?;
+        self.placement_times = times;
+        let Placement { workers, threads } = placement;
+        (self.run.workers, self.run.threads) = (workers, threads);
+        self.settings.workers = Some(WorkerCount::Count(workers));
+        self.settings.threads = Some(threads);
         Ok(self)
     }
 
@@ -439,7 +436,7 @@ mod tests {
         let placed = placed.place(&ProcessGroup::alone(), &|| {}).unwrap();
         assert!(placed.placement_times.iter().all(|time| time.placement.threads == 1));
 
-        // There is nothing to measure if there is no choice.
+        // A single placement is not timed.
         let all_cores = std::thread::available_parallelism().unwrap().get().to_string();
         let one = [("threads", &all_cores[..]), ("workers", "auto"), ("depth", "20")];
         let placed = resolve(settings(&one).unwrap())
