@@ -21,7 +21,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
-use crate::cpu::elementwise::{Sums, relu_backward};
+use crate::cpu::elementwise::{ReluGradient, Sums, relu_backward};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::{GradientMask, Gradients};
@@ -183,8 +183,8 @@ impl Backward<'_> {
         let block = block_pixels(in_channels.max(channels));
         let mut activated = vec![0.0; block * in_channels];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
-        let recomputes = matches!(self.delta, Delta::Recomputed);
-        let mut delta = vec![0.0; if recomputes { block * in_channels } else { 0 }];
+        let keeps_sums = self.convolution.activation.is_some();
+        let mut delta = vec![0.0; if keeps_sums { block * in_channels } else { 0 }];
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
@@ -202,23 +202,28 @@ impl Backward<'_> {
                 }
                 let to = match self.delta {
                     Delta::NotRequested => None,
-                    Delta::Recomputed => Some(delta.as_mut_ptr()),
+                    Delta::Recomputed => Some(std::ptr::null_mut()),
                     Delta::Stored(to) => Some(to.at(pixel * in_channels, pixels * in_channels)),
                 };
                 if let Some(to) = to {
+                    // With an activation, `∂L/∂z` stays in the cache and only `δ` goes to memory.
+                    let delta = if keeps_sums { delta.as_mut_ptr() } else { to };
                     let is_last = pixel + pixels == end;
-                    let next = if is_last { std::ptr::null() } else { input.as_ptr_range().end };
-                    let prefetch = Prefetch { from: [next, std::ptr::null()], pixel: in_channels };
+                    let next = [input.as_ptr_range().end, gradient.as_ptr_range().end];
+                    let from = if is_last { [std::ptr::null(); 2] } else { next };
+                    let prefetch = Prefetch { from, pixel: [in_channels, channels] };
                     input_gradient_pointwise(
                         simd,
                         self.phases,
                         gradient,
                         channels,
-                        to,
+                        delta,
                         in_channels,
                         prefetch,
                     );
-                    self.relu_backward(simd, input.as_ptr(), to, pixels, &mut done.sums);
+                    let x = input.as_ptr();
+                    let operands = ReluGradient { pixels, x, gradient: delta, to };
+                    self.relu_backward(simd, operands, &mut done.sums);
                 }
             }
             pixel += pixels;
@@ -299,28 +304,26 @@ impl Backward<'_> {
                     }
                     let pixels = inputs.len() * width;
                     let input = input[first..][..pixels * in_channels].as_ptr();
-                    self.relu_backward(simd, input, to, pixels, &mut done.sums);
+                    let operands = ReluGradient { pixels, x: input, gradient: to, to };
+                    self.relu_backward(simd, operands, &mut done.sums);
                 }
             }
         }
     }
 
-    /// Converts `∂L/∂z` to `δ` in place, and adds to `sums`.
+    /// Converts `∂L/∂z` to `δ`, and adds to `sums`.
     ///
     /// # Safety
     /// As for [`relu_backward`].
     #[inline(always)]
-    unsafe fn relu_backward<S: Simd>(
-        &self,
-        simd: S,
-        x: *const f32,
-        to: *mut f32,
-        pixels: usize,
-        sums: &mut Sums,
-    ) {
+    unsafe fn relu_backward<S: Simd>(&self, simd: S, operands: ReluGradient, sums: &mut Sums) {
         if let (Some(map), Some(saved)) = (self.convolution.activation, self.saved) {
+            // Hidden from the compiler: if it knew that a gradient is overwritten, it would write with a mask,
+            // which is several times slower on AMD processors.
+            let gradient = std::hint::black_box(operands.gradient);
+            let operands = ReluGradient { gradient, ..operands };
             // SAFETY: as the caller promises.
-            unsafe { relu_backward(simd, map, saved.mean, x, to, pixels, sums) };
+            unsafe { relu_backward(simd, map, saved.mean, operands, sums) };
         }
     }
 }

@@ -109,64 +109,110 @@ impl Sums {
     }
 }
 
-/// Sets gradients to zero where the activation was zero, and adds the other gradients to `sums`.
+/// The pixels of [`relu_backward`]. Each has as many channels as the activation.
+#[derive(Clone, Copy)]
+pub(crate) struct ReluGradient {
+    pub(crate) pixels: usize,
+    /// The input of the activation.
+    pub(crate) x: *const f32,
+    /// The gradient of its output.
+    pub(crate) gradient: *const f32,
+    /// The destination; null for none.
+    pub(crate) to: *mut f32,
+}
+
+/// Copies the gradients to the destination, zero where the activation was zero, and adds them to `sums`.
 ///
 /// # Safety
-/// `map`, `mean` and `sums` have the same number of channels. `pixels` pixels with this number of
-/// channels can be read from `x`, and can be read from and written to `gradient`.
+/// `map`, `mean` and `sums` have the same number of channels. All pixels can be read from `x` and `gradient`, and
+/// written to `to` unless it is null. `to` may be equal to `gradient`.
 #[inline(always)]
 pub(crate) unsafe fn relu_backward<S: Simd>(
     simd: S,
     map: &Affine,
     mean: &[f32],
-    x: *const f32,
-    gradient: *mut f32,
-    pixels: usize,
+    operands: ReluGradient,
     sums: &mut Sums,
 ) {
     debug_assert_eq!(map.slope.len(), map.offset.len());
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
-    let whole = channels - channels % lanes;
-    let zero = simd.splat_f32s(0.0);
-    for c in (0..whole).step_by(lanes) {
-        let mut totals = [zero; 2];
-        // SAFETY: these channels are within the pixels that the caller promises.
-        unsafe {
-            let (slope, offset) =
-                (load::<S>(map.slope.as_ptr().add(c)), load::<S>(map.offset.as_ptr().add(c)));
-            let mean = load::<S>(mean.as_ptr().add(c));
-            for pixel in 0..pixels {
-                let (x, gradient) =
-                    (load::<S>(x.add(pixel * channels + c)), gradient.add(pixel * channels + c));
-                // Where the activation is NaN, the gradient is kept: NaN is not zero in the forward
-                // pass either.
-                let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope, offset), zero);
-                let kept = simd.select_f32s(passive, zero, load::<S>(gradient));
-                store::<S>(gradient, kept);
-                totals[0] = simd.add_f32s(totals[0], kept);
-                totals[1] = fma(simd, kept, simd.sub_f32s(x, mean), totals[1]);
-            }
+    let mut c = 0;
+    // SAFETY: these channels are within the pixels that the caller promises.
+    unsafe {
+        while c + 2 * lanes <= channels {
+            relu_backward_columns::<S, 2>(simd, map, mean, c, operands, sums);
+            c += 2 * lanes;
         }
-        let sums = [&mut sums.gradient, &mut sums.product];
-        for (sum, total) in sums.into_iter().zip(&totals) {
-            let total: &[f32] = lanes_of::<S>(total);
-            for (sum, &total) in sum[c..].iter_mut().zip(total) {
-                *sum += f64::from(total);
+        while c + lanes <= channels {
+            relu_backward_columns::<S, 1>(simd, map, mean, c, operands, sums);
+            c += lanes;
+        }
+    }
+    let ReluGradient { pixels, x, gradient, to } = operands;
+    for (c, &mean) in mean.iter().enumerate().skip(c) {
+        for pixel in 0..pixels {
+            let place = pixel * channels + c;
+            // SAFETY: this channel is within a pixel that the caller promises.
+            unsafe {
+                let (x, mut kept) = (*x.add(place), *gradient.add(place));
+                if map.slope[c] * x + map.offset[c] <= 0.0 {
+                    kept = 0.0;
+                }
+                if !to.is_null() {
+                    *to.add(place) = kept;
+                }
+                sums.gradient[c] += f64::from(kept);
+                sums.product[c] += f64::from(kept * (x - mean));
             }
         }
     }
-    for (c, &mean) in mean.iter().enumerate().skip(whole) {
+}
+
+/// Applies [`relu_backward`] to `NV` vectors of channels, starting at channel `c`.
+///
+/// # Safety
+/// As for [`relu_backward`], and `map` has all of these channels.
+#[inline(always)]
+unsafe fn relu_backward_columns<S: Simd, const NV: usize>(
+    simd: S,
+    map: &Affine,
+    mean: &[f32],
+    c: usize,
+    ReluGradient { pixels, x, gradient, to }: ReluGradient,
+    sums: &mut Sums,
+) {
+    let (channels, lanes) = (map.slope.len(), S::F32_LANES);
+    let zero = simd.splat_f32s(0.0);
+    let (mut slope, mut offset, mut means) = ([zero; NV], [zero; NV], [zero; NV]);
+    let (mut total, mut product) = ([zero; NV], [zero; NV]);
+    // SAFETY: as the caller promises.
+    unsafe {
+        for v in 0..NV {
+            slope[v] = load::<S>(map.slope.as_ptr().add(c + v * lanes));
+            offset[v] = load::<S>(map.offset.as_ptr().add(c + v * lanes));
+            means[v] = load::<S>(mean.as_ptr().add(c + v * lanes));
+        }
         for pixel in 0..pixels {
-            // SAFETY: this channel is within a pixel that the caller promises.
-            unsafe {
-                let x = *x.add(pixel * channels + c);
-                let gradient = gradient.add(pixel * channels + c);
-                if map.slope[c] * x + map.offset[c] <= 0.0 {
-                    *gradient = 0.0;
-                } else {
-                    sums.gradient[c] += f64::from(*gradient);
-                    sums.product[c] += f64::from(*gradient * (x - mean));
+            for v in 0..NV {
+                let place = pixel * channels + c + v * lanes;
+                let (x, gradient) = (load::<S>(x.add(place)), load::<S>(gradient.add(place)));
+                // Where the activation is NaN, the gradient is kept: NaN is not zero in the forward
+                // pass either.
+                let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope[v], offset[v]), zero);
+                let kept = simd.select_f32s(passive, zero, gradient);
+                if !to.is_null() {
+                    store::<S>(to.add(place), kept);
                 }
+                total[v] = simd.add_f32s(total[v], kept);
+                product[v] = fma(simd, kept, simd.sub_f32s(x, means[v]), product[v]);
+            }
+        }
+    }
+    for v in 0..NV {
+        let first = c + v * lanes;
+        for (sums, total) in [(&mut sums.gradient, &total[v]), (&mut sums.product, &product[v])] {
+            for (sum, &total) in sums[first..].iter_mut().zip(lanes_of::<S>(total)) {
+                *sum += f64::from(total);
             }
         }
     }
@@ -279,34 +325,75 @@ pub(crate) unsafe fn deviations<S: Simd>(
     to: &mut Deviations,
 ) {
     let (channels, lanes) = (to.center.len(), S::F32_LANES);
-    let whole = channels - channels % lanes;
     let share = 1.0 / pixels as f32;
-    for c in (0..whole).step_by(lanes) {
-        // SAFETY: these channels are within the pixels that the caller promises.
-        unsafe {
-            let zero = simd.splat_f32s(0.0);
-            let mut sum = zero;
-            for pixel in 0..pixels {
-                sum = simd.add_f32s(sum, load::<S>(x.add(pixel * channels + c)));
-            }
-            let center = simd.mul_f32s(sum, simd.splat_f32s(share));
-            let mut sums = [zero; 2];
-            for pixel in 0..pixels {
-                let distance = simd.sub_f32s(load::<S>(x.add(pixel * channels + c)), center);
-                sums[0] = simd.add_f32s(sums[0], distance);
-                sums[1] = fma(simd, distance, distance, sums[1]);
-            }
-            store::<S>(to.center.as_mut_ptr().add(c), center);
-            store::<S>(to.sum.as_mut_ptr().add(c), sums[0]);
-            store::<S>(to.squares.as_mut_ptr().add(c), sums[1]);
+    let mut c = 0;
+    // SAFETY: these channels are within the pixels that the caller promises.
+    unsafe {
+        while c + 4 * lanes <= channels {
+            deviations_of_columns::<S, 4>(simd, c, x, pixels, to);
+            c += 4 * lanes;
+        }
+        while c + 2 * lanes <= channels {
+            deviations_of_columns::<S, 2>(simd, c, x, pixels, to);
+            c += 2 * lanes;
+        }
+        while c + lanes <= channels {
+            deviations_of_columns::<S, 1>(simd, c, x, pixels, to);
+            c += lanes;
         }
     }
-    for c in whole..channels {
+    for c in c..channels {
         // SAFETY: this channel is within a pixel that the caller promises.
         let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
         let center = (0..pixels).map(value).sum::<f32>() * share;
         to.center[c] = center;
         to.sum[c] = (0..pixels).map(|pixel| value(pixel) - center).sum();
         to.squares[c] = (0..pixels).map(|pixel| (value(pixel) - center).powi(2)).sum();
+    }
+}
+
+/// Applies [`deviations`] to `NV` vectors of channels, starting at channel `c`. Their sums are independent of
+/// each other, so an addition does not wait for the one before it.
+///
+/// # Safety
+/// As for [`deviations`], and `to` has all of these channels.
+#[inline(always)]
+unsafe fn deviations_of_columns<S: Simd, const NV: usize>(
+    simd: S,
+    c: usize,
+    x: *const f32,
+    pixels: usize,
+    to: &mut Deviations,
+) {
+    let (channels, lanes) = (to.center.len(), S::F32_LANES);
+    let share = simd.splat_f32s(1.0 / pixels as f32);
+    let zero = simd.splat_f32s(0.0);
+    let (mut center, mut sum, mut squares) = ([zero; NV], [zero; NV], [zero; NV]);
+    // SAFETY: as the caller promises.
+    unsafe {
+        for pixel in 0..pixels {
+            for (v, center) in center.iter_mut().enumerate() {
+                let place = pixel * channels + c + v * lanes;
+                *center = simd.add_f32s(*center, load::<S>(x.add(place)));
+            }
+        }
+        for center in &mut center {
+            *center = simd.mul_f32s(*center, share);
+        }
+        for pixel in 0..pixels {
+            for v in 0..NV {
+                let place = pixel * channels + c + v * lanes;
+                let distance = simd.sub_f32s(load::<S>(x.add(place)), center[v]);
+                sum[v] = simd.add_f32s(sum[v], distance);
+                squares[v] = fma(simd, distance, distance, squares[v]);
+            }
+        }
+        for (to, vectors) in
+            [(&mut to.center, center), (&mut to.sum, sum), (&mut to.squares, squares)]
+        {
+            for (v, vector) in vectors.into_iter().enumerate() {
+                store::<S>(to.as_mut_ptr().add(c + v * lanes), vector);
+            }
+        }
     }
 }

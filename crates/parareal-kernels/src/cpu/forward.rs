@@ -125,7 +125,7 @@ impl Forward<'_> {
                 if pixel + pixels < end {
                     let next = self.convolution.input[(pixel + pixels) * in_channels..].as_ptr();
                     place.prefetch =
-                        Prefetch { from: [next, std::ptr::null()], pixel: in_channels };
+                        Prefetch { from: [next, std::ptr::null()], pixel: [in_channels, 0] };
                 }
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {

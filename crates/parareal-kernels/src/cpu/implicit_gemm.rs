@@ -8,7 +8,7 @@
 use pulp::Simd;
 
 use crate::cpu::microkernel::{
-    Columns, Depth, Output, Rows, microkernel, tile_width, with_tile_shape,
+    Columns, Depth, Output, Rows, multiply_tile, tile_width, tiles, with_tile_shape,
 };
 
 /// Maximum number of values of the right operand that are used at once. They stay in the
@@ -55,16 +55,18 @@ pub(crate) struct OutputView {
 #[derive(Clone, Copy)]
 pub(crate) struct Prefetch {
     pub(crate) from: [*const f32; 2],
-    pub(crate) pixel: usize,
+    pub(crate) pixel: [usize; 2],
 }
 
 impl Prefetch {
-    pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: 0 };
+    pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: [0; 2] };
 
     #[inline(always)]
     fn issue(self, pixel: usize, pixels: usize) {
-        for from in self.from.into_iter().filter(|from| !from.is_null()) {
-            prefetch_lines(from.wrapping_add(pixel * self.pixel), pixels * self.pixel);
+        for (from, size) in self.from.into_iter().zip(self.pixel) {
+            if !from.is_null() {
+                prefetch_lines(from.wrapping_add(pixel * size), pixels * size);
+            }
         }
     }
 }
@@ -152,7 +154,7 @@ pub(crate) unsafe fn convolve<S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
+unsafe fn convolve_tiled<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
     simd: S,
     grid: Grid<'_>,
     window: Window,
@@ -181,9 +183,8 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                 let b = Columns { start, step: width, run: run * width };
                 let is_first = kernel_row == 0 && begin == 0;
                 for y in 0..window.rows {
-                    for x in (0..window.columns).step_by(MR) {
+                    for (x, rows) in tiles::<MR, SHORT>(window.columns) {
                         let pixel = y * place.row + x * place.pixel + first;
-                        let rows = MR.min(window.columns - x);
                         // SAFETY: these pixels are within the window, as the caller promises.
                         unsafe {
                             let seen = (y * window.stride + kernel_row) * grid.row
@@ -202,7 +203,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const NV: usize>(
                                 true => place.add.add(pixel),
                             };
                             let out = Output { to, pitch: place.pixel, add, rows, columns };
-                            microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                            multiply_tile::<S, MR, SHORT, NV>(simd, depth, a, b, out);
                         }
                         if is_first && panel == 0 {
                             place.prefetch.issue(y * window.columns + x, rows);
@@ -240,7 +241,7 @@ pub(crate) unsafe fn correlate<S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
+unsafe fn correlate_tiled<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
     simd: S,
     grid: Grid<'_>,
     window: Window,
@@ -253,8 +254,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
     let run = window.kernel[1] * grid.channels;
     let depth = Depth { runs: window.rows, steps: window.columns };
     for kernel_row in 0..window.kernel[0] {
-        for step in (0..run).step_by(MR) {
-            let rows = MR.min(run - step);
+        for (step, rows) in tiles::<MR, SHORT>(run) {
             for first in (0..padded).step_by(width) {
                 // SAFETY: these values are within the grid, `gradient` and `to`, as the caller
                 // promises.
@@ -270,7 +270,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const NV: usize>(
                     };
                     let start = gradient.add(first);
                     let b = Columns { start, step: padded, run: window.columns * padded };
-                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                    multiply_tile::<S, MR, SHORT, NV>(simd, depth, a, b, out);
                 }
             }
         }

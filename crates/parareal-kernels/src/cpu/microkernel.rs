@@ -81,7 +81,7 @@ pub(crate) struct Output {
     pub(crate) pitch: usize,
     /// The addend, with the row stride of `to`; null for zero.
     pub(crate) add: *const f32,
-    /// Rows to write, at most `MR`.
+    /// Rows to write: those of a tile.
     pub(crate) rows: usize,
     /// Columns to write, at most those of the tile.
     pub(crate) columns: usize,
@@ -90,14 +90,65 @@ pub(crate) struct Output {
 /// Number of columns of the widest tile that [`microkernel`] supports.
 const WIDEST: usize = 64;
 
-/// Computes `to = add + a · b` for one tile. `b` has the full width of the tile at each step.
+/// Divides rows among tiles of `MR` rows, of `SHORT` rows, and of one row. Returns the first row and the
+/// number of rows of each tile.
+///
+/// For example, 32 rows are four tiles of six rows and two of four.
+pub(crate) fn tiles<const MR: usize, const SHORT: usize>(
+    rows: usize,
+) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let left = rows - first;
+        let fills_two_short = left > MR && left == 2 * SHORT;
+        let taken = match left {
+            0 => return None,
+            _ if left >= MR && !fills_two_short => MR,
+            _ if left >= SHORT => SHORT,
+            _ => 1,
+        };
+        first += taken;
+        Some((first - taken, taken))
+    })
+}
+
+/// Computes `to = add + a · b` for one of the [`tiles`]. `b` has the full width of the tile at each step.
 ///
 /// # Safety
-/// There is at least one row to write. For all steps of all runs, `a` can be read for the rows to
-/// write, and `b` at full width. For the rows and columns to write, `to` can be written, and `add`,
-/// if not null, can be read.
+/// For all steps of all runs, `a` can be read for the rows of the tile, and `b` at full width. For the rows and
+/// the columns to write, `to` can be written, and `add`, if not null, can be read.
 #[inline(always)]
-pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
+pub(crate) unsafe fn multiply_tile<
+    S: Simd,
+    const MR: usize,
+    const SHORT: usize,
+    const NV: usize,
+>(
+    simd: S,
+    depth: Depth,
+    a: Rows,
+    b: Columns,
+    out: Output,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if out.rows == MR {
+            microkernel::<S, MR, NV>(simd, depth, a, b, out);
+        } else if out.rows == SHORT {
+            microkernel::<S, SHORT, NV>(simd, depth, a, b, out);
+        } else {
+            debug_assert_eq!(out.rows, 1);
+            microkernel::<S, 1, NV>(simd, depth, a, b, out);
+        }
+    }
+}
+
+/// Computes `to = add + a · b` for one tile of `MR` rows.
+///
+/// # Safety
+/// As for [`multiply_tile`].
+#[inline(always)]
+unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     depth: Depth,
     a: Rows,
@@ -105,16 +156,10 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     out: Output,
 ) {
     const { assert!(NV * S::F32_LANES <= WIDEST) };
-    debug_assert!((1..=MR).contains(&out.rows) && out.columns <= NV * S::F32_LANES);
+    debug_assert!(out.rows == MR && (1..=NV * S::F32_LANES).contains(&out.columns));
     let lanes = S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; NV]; MR];
-    // Rows that are not written repeat the last row that is written.
-    let mut row = [a.start; MR];
-    for (r, row) in row.iter_mut().enumerate() {
-        // SAFETY: this is a row to write.
-        *row = unsafe { a.start.add(r.min(out.rows - 1) * a.pitch) };
-    }
     for run in 0..depth.runs {
         for step in 0..depth.steps {
             let (left, right) = (run * a.run + step * a.step, run * b.run + step * b.step);
@@ -123,39 +168,47 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
                 // SAFETY: `b` has full width at each step.
                 *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
             }
-            for r in 0..MR {
-                // SAFETY: this is a row to write at a step of a run.
-                let factor = simd.splat_f32s(unsafe { *row[r].add(left) });
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: this is a row at a step of a run.
+                let factor = simd.splat_f32s(unsafe { *a.start.add(r * a.pitch + left) });
                 for v in 0..NV {
-                    sums[r][v] = fma(simd, factor, columns[v], sums[r][v]);
+                    sums[v] = fma(simd, factor, columns[v], sums[v]);
                 }
             }
         }
     }
-    if out.columns == NV * lanes {
-        for (r, sums) in sums.iter().enumerate() {
-            if r == out.rows {
-                break;
-            }
-            for (v, &sum) in sums.iter().enumerate() {
-                let place = r * out.pitch + v * lanes;
-                // SAFETY: this is a row to write at full width.
-                unsafe {
-                    let sum = match out.add.is_null() {
-                        true => sum,
-                        false => simd.add_f32s(sum, load::<S>(out.add.add(place))),
-                    };
-                    store::<S>(out.to.add(place), sum);
-                }
+    if out.columns < NV * lanes {
+        // SAFETY: as the caller promises.
+        return unsafe { write_columns::<S, MR, NV>(sums, out) };
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate() {
+            let place = r * out.pitch + v * lanes;
+            // SAFETY: this is a row to write at full width.
+            unsafe {
+                let sum = match out.add.is_null() {
+                    true => sum,
+                    false => simd.add_f32s(sum, load::<S>(out.add.add(place))),
+                };
+                store::<S>(out.to.add(place), sum);
             }
         }
-        return;
     }
-    for (r, sums) in sums.iter().enumerate().take(out.rows) {
+}
+
+/// Writes the first columns of a tile.
+///
+/// # Safety
+/// As for [`multiply_tile`].
+unsafe fn write_columns<S: Simd, const MR: usize, const NV: usize>(
+    sums: [[S::f32s; NV]; MR],
+    out: Output,
+) {
+    for (r, sums) in sums.iter().enumerate() {
         let mut line = [0.0; WIDEST];
         for (v, &sum) in sums.iter().enumerate() {
             // SAFETY: `NV` vectors fit in the line: see `WIDEST`.
-            unsafe { store::<S>(line.as_mut_ptr().add(v * lanes), sum) };
+            unsafe { store::<S>(line.as_mut_ptr().add(v * S::F32_LANES), sum) };
         }
         for (column, &sum) in line.iter().enumerate().take(out.columns) {
             let place = r * out.pitch + column;
@@ -168,15 +221,16 @@ pub(crate) unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Calls a generic function with the tile shape for the instruction set and the number of columns.
-/// The shape has as many accumulators as possible while leaving registers for the operands.
+/// Calls a generic function with the tile shape for the instruction set and the number of columns:
+/// rows of a tile, rows of a short tile, and vectors of columns. The shape has as many accumulators as
+/// possible while leaving registers for the operands.
 macro_rules! with_tile_shape {
     ($simd:ty, $columns:expr, $function:ident($($argument:expr),* $(,)?)) => {
         match (<$simd as pulp::Simd>::REGISTER_COUNT >= 32, $columns <= <$simd as pulp::Simd>::F32_LANES) {
-            (true, true) => $function::<$simd, 16, 1>($($argument),*),
-            (true, false) => $function::<$simd, 8, 2>($($argument),*),
-            (false, true) => $function::<$simd, 8, 1>($($argument),*),
-            (false, false) => $function::<$simd, 4, 2>($($argument),*),
+            (true, true) => $function::<$simd, 16, 8, 1>($($argument),*),
+            (true, false) => $function::<$simd, 8, 4, 2>($($argument),*),
+            (false, true) => $function::<$simd, 8, 4, 1>($($argument),*),
+            (false, false) => $function::<$simd, 6, 4, 2>($($argument),*),
         }
     };
 }

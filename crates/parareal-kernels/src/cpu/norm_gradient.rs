@@ -174,8 +174,10 @@ impl NormGradient<'_> {
                         let to = recomputed.as_mut_ptr();
                         let next = if pixel + pixels < end { first + len } else { first };
                         let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
-                        let prefetch =
-                            Prefetch { from: [input[next..].as_ptr(), sum], pixel: in_channels };
+                        let prefetch = Prefetch {
+                            from: [input[next..].as_ptr(), sum],
+                            pixel: [in_channels; 2],
+                        };
                         input_gradient_pointwise(
                             simd,
                             phases,

@@ -5,7 +5,7 @@ use pulp::Simd;
 use super::block::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
 use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
 use crate::cpu::microkernel::{
-    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+    Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
 
 /// Applies `G` to three vectors.
@@ -126,7 +126,7 @@ impl TransformedKernel {
 
 /// Computes the products at all points.
 #[inline(always)]
-fn multiply<S: Simd, const MR: usize, const NV: usize>(
+fn multiply<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
     simd: S,
     filter: &TransformedKernel,
     block: Block,
@@ -143,8 +143,7 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
         for (panel, values) in values.chunks_exact(in_channels * width).enumerate() {
             let (first, columns) = (panel * width, width.min(out_channels - panel * width));
             let b = Columns { start: values.as_ptr(), step: width, run: 0 };
-            for begin in (0..block.tiles()).step_by(MR) {
-                let rows = MR.min(block.tiles() - begin);
+            for (begin, rows) in tiles::<MR, SHORT>(block.tiles()) {
                 // SAFETY: the `rows` tiles that start at `begin` are in the block, so they are
                 // within its values at this point. The panel has full width for each input channel.
                 unsafe {
@@ -153,7 +152,7 @@ fn multiply<S: Simd, const MR: usize, const NV: usize>(
                     let to_tile = products.as_mut_ptr().add(begin * out_channels + first);
                     let add = std::ptr::null();
                     let out = Output { to: to_tile, pitch: out_channels, add, rows, columns };
-                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                    multiply_tile::<S, MR, SHORT, NV>(simd, depth, a, b, out);
                 }
             }
         }

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::block::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{
-    Columns, Depth, Output, Rows, load, microkernel, store, tile_width, with_tile_shape,
+    Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
 
 /// Applies `A` to two vectors.
@@ -119,7 +119,7 @@ fn transform_gradients<S: Simd>(
 
 /// Adds the products at all points, summed over tiles, to `sum`.
 #[inline(always)]
-fn accumulate<S: Simd, const MR: usize, const NV: usize>(
+fn accumulate<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
     simd: S,
     [in_channels, padded]: [usize; 2],
     block: Block,
@@ -134,8 +134,7 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
     let gradients = gradients.chunks_exact(block.pitch(padded));
     let sums = sum.chunks_exact_mut(pitch(in_channels, padded));
     for ((inputs, gradients), sum) in inputs.zip(gradients).zip(sums) {
-        for step in (0..in_channels).step_by(MR) {
-            let rows = MR.min(in_channels - step);
+        for (step, rows) in tiles::<MR, SHORT>(in_channels) {
             for first in (0..padded).step_by(width) {
                 // SAFETY: the `rows` input channels that start at `step`, and the `width` output
                 // channels that start at `first`, are within the values of the tiles of the block
@@ -148,7 +147,7 @@ fn accumulate<S: Simd, const MR: usize, const NV: usize>(
                     let to = sum.as_mut_ptr().add(step * padded + first);
                     let add = to.cast_const();
                     let out = Output { to, pitch: padded, add, rows, columns: width };
-                    microkernel::<S, MR, NV>(simd, depth, a, b, out);
+                    multiply_tile::<S, MR, SHORT, NV>(simd, depth, a, b, out);
                 }
             }
         }
