@@ -160,6 +160,10 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
     let lanes = S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let mut sums = [[zero; NV]; MR];
+    let mut rows = [a.start; MR];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = a.start.wrapping_add(r * a.pitch);
+    }
     for run in 0..depth.runs {
         for step in 0..depth.steps {
             let (left, right) = (run * a.run + step * a.step, run * b.run + step * b.step);
@@ -168,9 +172,9 @@ unsafe fn microkernel<S: Simd, const MR: usize, const NV: usize>(
                 // SAFETY: `b` has full width at each step.
                 *column = unsafe { load::<S>(b.start.add(right + v * lanes)) };
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for (row, sums) in rows.into_iter().zip(&mut sums) {
                 // SAFETY: this is a row at a step of a run.
-                let factor = simd.splat_f32s(unsafe { *a.start.add(r * a.pitch + left) });
+                let factor = simd.splat_f32s(unsafe { *row.add(left) });
                 for v in 0..NV {
                     sums[v] = fma(simd, factor, columns[v], sums[v]);
                 }
