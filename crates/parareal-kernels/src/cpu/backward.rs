@@ -103,8 +103,8 @@ impl Convolution<'_> {
     /// Sums the partial weight gradients of all chunks, in the layout of the weight.
     fn sum_weight_gradients(&self, level: SimdLevel, partials: &[Vec<f32>]) -> Vec<f32> {
         let Geometry { in_channels, out_channels, kernel, .. } = self.geometry;
-        if self.geometry.uses_winograd() {
-            return level.run(InverseTransformKernel { partials, in_channels, out_channels });
+        if let Some(tile) = self.geometry.winograd_tile() {
+            return level.run(InverseTransformKernel { tile, partials, in_channels, out_channels });
         }
         let mut sum = vec![0.0; partials.first().map_or(0, Vec::len)];
         for partial in partials {
@@ -158,12 +158,10 @@ impl WithSimd for Backward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> PartialGradients {
         let geometry = self.convolution.geometry;
         let padded = geometry.out_channels.next_multiple_of(tile_width::<S>(geometry.out_channels));
-        let weight = match self.weight {
-            true if geometry.uses_winograd() => {
-                winograd::transformed_len(geometry.in_channels, padded)
-            }
-            true => geometry.depth() * padded,
-            false => 0,
+        let weight = match (self.weight, geometry.winograd_tile()) {
+            (true, Some(tile)) => winograd::transformed_len(tile, geometry.in_channels, padded),
+            (true, None) => geometry.depth() * padded,
+            (false, _) => 0,
         };
         let mut done =
             PartialGradients { sums: Sums::new(geometry.in_channels), weight: vec![0.0; weight] };
@@ -264,9 +262,18 @@ impl Backward<'_> {
                     let values =
                         &gradient[rows.start * gradient_row..][..rows.len() * gradient_row];
                     let to = &mut done.weight;
-                    if geometry.uses_winograd() {
+                    if let Some(tile) = geometry.winograd_tile() {
                         let gradient = Grid { values, row: gradient_row, channels };
-                        winograd::correlate(simd, grid, window, gradient, padded, to, &mut scratch);
+                        winograd::correlate(
+                            simd,
+                            tile,
+                            grid,
+                            window,
+                            gradient,
+                            padded,
+                            to,
+                            &mut scratch,
+                        );
                     } else {
                         let (gradient, to) =
                             (widen(values, channels, padded, &mut filled), to.as_mut_ptr());

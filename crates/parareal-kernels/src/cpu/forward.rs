@@ -63,8 +63,8 @@ impl WithSimd for PackForward<'_> {
             let (place, channel) = (step / in_channels, step % in_channels);
             [channel * places + place, in_channels * places]
         };
-        let winograd = self.geometry.uses_winograd();
-        PackedWeight::pack(simd, winograd, places, [in_channels, out_channels], self.weight, place)
+        let tile = self.geometry.winograd_tile();
+        PackedWeight::pack(simd, tile, places, [in_channels, out_channels], self.weight, place)
     }
 }
 

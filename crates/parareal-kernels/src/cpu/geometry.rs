@@ -48,12 +48,12 @@ impl Geometry {
     }
 
     /// Number of bands of an image that can be computed apart from each other: pixels if the convolution is pointwise,
-    /// pairs of rows for Winograd's algorithm, and the whole image otherwise.
+    /// rows of tiles for Winograd's algorithm, and the whole image otherwise.
     pub(crate) fn bands(&self) -> usize {
-        match self.is_pointwise() {
-            true => self.input_pixels(),
-            false if self.uses_winograd() && self.output()[0] == self.height => self.height / 2,
-            false => 1,
+        match self.winograd_tile() {
+            _ if self.is_pointwise() => self.input_pixels(),
+            Some(tile) if self.output()[0] == self.height => self.height / tile.rows(),
+            _ => 1,
         }
     }
 

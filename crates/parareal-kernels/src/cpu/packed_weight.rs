@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use crate::cpu::implicit_gemm::{Grid, OutputView, Panels, Window, convolve};
-use crate::cpu::winograd::{Scratch, TransformedKernel};
+use crate::cpu::winograd::{Scratch, Tile, TransformedKernel};
 
 pub(crate) enum PackedWeight {
     /// For matrix products.
@@ -19,21 +19,18 @@ impl PackedWeight {
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
-        winograd: bool,
+        tile: Option<Tile>,
         places: usize,
         [in_channels, out_channels]: [usize; 2],
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
-        match winograd {
-            true => Self::Winograd(TransformedKernel::pack(
-                simd,
-                in_channels,
-                out_channels,
-                weight,
-                place,
-            )),
-            false => {
+        match tile {
+            Some(tile) => {
+                let channels = [in_channels, out_channels];
+                Self::Winograd(TransformedKernel::pack(simd, tile, channels, weight, place))
+            }
+            None => {
                 Self::Direct(Panels::pack::<S>(places * in_channels, out_channels, weight, place))
             }
         }

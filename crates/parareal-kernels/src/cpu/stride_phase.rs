@@ -72,12 +72,11 @@ impl WithSimd for PackPhases<'_> {
                     [0, 1].map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
                 [channel * in_channels * kernel * kernel + row * kernel + line, kernel * kernel]
             };
-            let (winograd, count) = (geometry.uses_winograd(), places[0] * places[1]);
+            let (tile, count) = (geometry.winograd_tile(), places[0] * places[1]);
             let channels = [out_channels, in_channels];
             let mut packed = None;
             if count > 0 {
-                packed =
-                    Some(PackedWeight::pack(simd, winograd, count, channels, self.weight, place));
+                packed = Some(PackedWeight::pack(simd, tile, count, channels, self.weight, place));
             }
             phases.push(StridePhase { first, start, kernel: places, packed });
         }

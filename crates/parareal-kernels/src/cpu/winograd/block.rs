@@ -2,15 +2,13 @@
 
 use pulp::Simd;
 
+use super::transform::Transform;
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{load, store};
 
-/// Number of points of a tile: 4×4 input pixels.
-pub(super) const POINTS: usize = 16;
-
 /// Approximate number of values in a block of tiles at one point. The inputs and products at all
-/// points then take 128 KiB of the second-level cache. With 64 or more channels, a block has at
-/// most 16 tiles, which are the rows of a product.
+/// points then take 128 KiB (tiles of 2×2 pixels) or 288 KiB (4×4) of the second-level cache. With 64 or more
+/// channels, a block has at most 16 tiles, which are the rows of a product.
 const BLOCK_LEN: usize = 1024;
 
 /// Padding between the points of a block, in values (one cache line). Without it, all points of a
@@ -19,10 +17,10 @@ pub(super) const POINT_PADDING: usize = 16;
 
 impl Window {
     /// Checks that the window belongs to a convolution that these transforms support: 3×3, without
-    /// a stride, with an even number of output rows and columns.
-    pub(super) fn assert_even(&self) {
+    /// a stride, with whole tiles of `size` output rows and columns.
+    pub(super) fn assert_tiles(&self, size: usize) {
         assert_eq!((self.kernel, self.stride), ([3, 3], 1), "{self:?}");
-        assert!(self.rows.is_multiple_of(2) && self.columns.is_multiple_of(2), "{self:?}");
+        assert!(self.rows.is_multiple_of(size) && self.columns.is_multiple_of(size), "{self:?}");
     }
 }
 
@@ -34,9 +32,8 @@ pub(crate) struct Scratch {
     pub(super) outputs: Vec<f32>,
 }
 
-/// Returns memory for `pitch` values at each point. It may contain values from earlier uses.
-pub(super) fn scratch_slice(values: &mut Vec<f32>, pitch: usize) -> &mut [f32] {
-    let len = POINTS * pitch;
+/// Returns memory for `len` values. It may contain values from earlier uses.
+pub(super) fn scratch_slice(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if values.len() < len {
         *values = vec![0.0; len];
     }
@@ -58,9 +55,9 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// Returns the blocks of an image.
-    pub(super) fn all(window: Window, channels: usize) -> impl Iterator<Item = Self> {
-        let [rows, columns] = [window.rows / 2, window.columns / 2];
+    /// Returns the blocks of an image that consists of tiles of `size` rows and columns.
+    pub(super) fn all(window: Window, size: usize, channels: usize) -> impl Iterator<Item = Self> {
+        let [rows, columns] = [window.rows / size, window.columns / size];
         let tiles = (BLOCK_LEN / channels).max(16);
         let [height, width] = [(tiles / columns).max(1), columns.min(tiles)];
         (0..rows).step_by(height).flat_map(move |y| {
@@ -79,29 +76,28 @@ impl Block {
     }
 }
 
-/// Applies `Bᵀ` to four vectors.
-#[inline(always)]
-fn transform_input<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
-    [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(d, b)]
-}
-
 /// Computes `Bᵀ d B` for the tiles of a block, `[point][tile, channel]`.
 ///
 /// # Safety
 /// The grid has whole vectors of channels, and all pixels that the tiles of the block depend on.
 #[inline(always)]
-pub(super) unsafe fn transform_inputs<S: Simd>(
+pub(super) unsafe fn transform_inputs<
+    S: Simd,
+    T: Transform<M, N>,
+    const M: usize,
+    const N: usize,
+>(
     simd: S,
     grid: Grid<'_>,
     block: Block,
     to: &mut [f32],
 ) {
     let (channels, pitch) = (grid.channels, block.pitch(grid.channels));
-    assert!(to.len() >= POINTS * pitch);
+    assert!(to.len() >= N * N * pitch);
     for tile_row in 0..block.rows {
-        let first = 2 * (block.y + tile_row) * grid.row + 2 * block.x * channels;
+        let first = M * (block.y + tile_row) * grid.row + M * block.x * channels;
         debug_assert!(
-            first + 3 * grid.row + (2 * block.columns + 2) * channels <= grid.values.len()
+            first + (N - 1) * grid.row + (M * block.columns + 2) * channels <= grid.values.len()
         );
         for channel in (0..channels).step_by(S::F32_LANES) {
             // SAFETY: pixels that these tiles depend on, as the caller promises; the values of the
@@ -109,22 +105,48 @@ pub(super) unsafe fn transform_inputs<S: Simd>(
             unsafe {
                 let from = grid.values.as_ptr().add(first + channel);
                 let to = to.as_mut_ptr().add(tile_row * block.columns * channels + channel);
-                let column = |x: usize| {
-                    let pixel = |y: usize| load::<S>(from.add(y * grid.row + x * channels));
-                    transform_input(simd, [pixel(0), pixel(1), pixel(2), pixel(3)])
-                };
-                let mut columns = [column(0), column(1)];
+                let mut columns = [[simd.splat_f32s(0.0); N]; N];
+                for (x, column) in columns.iter_mut().enumerate().take(2) {
+                    *column = transform_column::<S, T, M, N>(simd, from, x * channels, grid.row);
+                }
                 for tile in 0..block.columns {
-                    let next = [column(2 * tile + 2), column(2 * tile + 3)];
-                    for i in 0..4 {
-                        let row = [columns[0][i], columns[1][i], next[0][i], next[1][i]];
-                        for (j, value) in transform_input(simd, row).into_iter().enumerate() {
-                            store::<S>(to.add((4 * i + j) * pitch + tile * channels), value);
+                    for (x, column) in columns.iter_mut().enumerate().skip(2) {
+                        let x = (M * tile + x) * channels;
+                        *column = transform_column::<S, T, M, N>(simd, from, x, grid.row);
+                    }
+                    for i in 0..N {
+                        let mut row = [columns[0][i]; N];
+                        for (x, column) in columns.iter().enumerate() {
+                            row[x] = column[i];
+                        }
+                        for (j, value) in T::input(simd, row).into_iter().enumerate() {
+                            store::<S>(to.add((N * i + j) * pitch + tile * channels), value);
                         }
                     }
-                    columns = next;
+                    // The next tile starts with the last two columns of this one.
+                    columns[0] = columns[M];
+                    columns[1] = columns[M + 1];
                 }
             }
         }
     }
+}
+
+/// Applies `Bᵀ` to the column of a tile that starts at `first`.
+///
+/// # Safety
+/// `N` rows can be read.
+#[inline(always)]
+unsafe fn transform_column<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+    simd: S,
+    from: *const f32,
+    first: usize,
+    row: usize,
+) -> [S::f32s; N] {
+    let mut column = [simd.splat_f32s(0.0); N];
+    for (y, value) in column.iter_mut().enumerate() {
+        // SAFETY: as the caller promises.
+        *value = unsafe { load::<S>(from.add(first + y * row)) };
+    }
+    T::input(simd, column)
 }

@@ -2,30 +2,18 @@
 
 use pulp::Simd;
 
-use super::block::{Block, POINTS, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, Scratch, scratch_slice, transform_inputs};
+use super::transform::{FourOutputs, Transform, TwoOutputs};
+use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
 
-/// Applies `G` to three vectors.
-#[inline(always)]
-fn transform_kernel<S: Simd>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
-    let half = simd.splat_f32s(0.5);
-    let [outer, inner] = [simd.mul_f32s(simd.add_f32s(a, c), half), simd.mul_f32s(b, half)];
-    [a, simd.add_f32s(outer, inner), simd.sub_f32s(outer, inner), c]
-}
-
-/// Applies `Aᵀ` to four vectors.
-#[inline(always)]
-fn inverse_transform_output<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
-    let [sum, difference] = [simd.add_f32s(b, c), simd.sub_f32s(b, c)];
-    [simd.add_f32s(a, sum), simd.add_f32s(difference, d)]
-}
-
 /// A transformed kernel: `[point][panel][in_channels][width]`, the last panel of each point
 /// padded with zeros.
 pub(crate) struct TransformedKernel {
+    tile: Tile,
     values: Vec<f32>,
     in_channels: usize,
     out_channels: usize,
@@ -42,15 +30,26 @@ impl TransformedKernel {
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
-        in_channels: usize,
-        out_channels: usize,
+        tile: Tile,
+        channels: [usize; 2],
+        weight: &[f32],
+        place: impl Fn(usize) -> [usize; 2],
+    ) -> Self {
+        with_transform!(tile, Self::pack_transformed(simd, tile, channels, weight, place))
+    }
+
+    #[inline(always)]
+    fn pack_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+        simd: S,
+        tile: Tile,
+        [in_channels, out_channels]: [usize; 2],
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
         assert!(out_channels.is_multiple_of(S::F32_LANES), "{out_channels} channels");
         let width = tile_width::<S>(out_channels);
         let size = out_channels.div_ceil(width) * in_channels * width;
-        let mut values = vec![0.0; POINTS * size];
+        let mut values = vec![0.0; N * N * size];
         let mut lines = vec![0.0; 9 * out_channels];
         for channel in 0..in_channels {
             for (step, line) in lines.chunks_exact_mut(out_channels).enumerate() {
@@ -62,20 +61,23 @@ impl TransformedKernel {
             for column in (0..out_channels).step_by(S::F32_LANES) {
                 let (panel, lane) = (column / width, column % width);
                 let first = (panel * in_channels + channel) * width + lane;
-                let line = |step: usize| {
-                    let line = &lines[step * out_channels + column..][..S::F32_LANES];
-                    // SAFETY: the slice has the length of a vector.
-                    unsafe { load::<S>(line.as_ptr()) }
-                };
-                let [a, b, c] = [
-                    transform_kernel(simd, [line(0), line(1), line(2)]),
-                    transform_kernel(simd, [line(3), line(4), line(5)]),
-                    transform_kernel(simd, [line(6), line(7), line(8)]),
-                ];
-                for j in 0..4 {
-                    let transformed = transform_kernel(simd, [a[j], b[j], c[j]]);
-                    for (i, value) in transformed.into_iter().enumerate() {
-                        let index = (4 * i + j) * size + first;
+                let mut rows = [[simd.splat_f32s(0.0); N]; 3];
+                for (y, row) in rows.iter_mut().enumerate() {
+                    let mut kernel = [simd.splat_f32s(0.0); 3];
+                    for (x, value) in kernel.iter_mut().enumerate() {
+                        let line = &lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
+                        // SAFETY: the slice has the length of a vector.
+                        *value = unsafe { load::<S>(line.as_ptr()) };
+                    }
+                    *row = T::kernel(simd, kernel);
+                }
+                for j in 0..N {
+                    let mut column = [simd.splat_f32s(0.0); 3];
+                    for (value, row) in column.iter_mut().zip(&rows) {
+                        *value = row[j];
+                    }
+                    for (i, value) in T::kernel(simd, column).into_iter().enumerate() {
+                        let index = (N * i + j) * size + first;
                         let target = &mut values[index..][..S::F32_LANES];
                         // SAFETY: the slice has the length of a vector.
                         unsafe { store::<S>(target.as_mut_ptr(), value) };
@@ -83,7 +85,7 @@ impl TransformedKernel {
                 }
             }
         }
-        Self { values, in_channels, out_channels, width }
+        Self { tile, values, in_channels, out_channels, width }
     }
 
     /// Computes `to = add + grid * kernel`.
@@ -94,8 +96,8 @@ impl TransformedKernel {
     /// the same pixels.
     ///
     /// # Panics
-    /// If the grid and the kernel differ in the number of channels, the window is not for a 3×3
-    /// kernel without a stride, or the number of output rows or columns is odd.
+    /// If the grid and the kernel differ in the number of channels, or the window is not for a 3×3
+    /// kernel without a stride with whole tiles of output pixels.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
@@ -103,22 +105,41 @@ impl TransformedKernel {
         grid: Grid<'_>,
         window: Window,
         place: OutputView,
+        scratch: &mut Scratch,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            with_transform!(
+                self.tile,
+                self.convolve_transformed(simd, grid, window, place, scratch)
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn convolve_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        grid: Grid<'_>,
+        window: Window,
+        place: OutputView,
         Scratch { inputs, outputs: products }: &mut Scratch,
     ) {
-        window.assert_even();
+        window.assert_tiles(M);
         assert_eq!(grid.channels, self.in_channels);
-        for block in Block::all(window, self.in_channels.max(self.out_channels)) {
-            let inputs = scratch_slice(inputs, block.pitch(self.in_channels));
-            let products = scratch_slice(products, block.pitch(self.out_channels));
+        for block in Block::all(window, M, self.in_channels.max(self.out_channels)) {
+            let inputs = scratch_slice(inputs, N * N * block.pitch(self.in_channels));
+            let products = scratch_slice(products, N * N * block.pitch(self.out_channels));
             // SAFETY: the block's tiles are in the window.
             unsafe {
-                transform_inputs(simd, grid, block, inputs);
+                transform_inputs::<S, T, M, N>(simd, grid, block, inputs);
                 with_tile_shape!(
                     S,
                     self.out_channels,
                     multiply(simd, self, block, inputs, products)
                 );
-                inverse_transform_outputs(simd, self.out_channels, block, products, place);
+                let channels = self.out_channels;
+                inverse_transform_outputs::<S, T, M, N>(simd, channels, block, products, place);
             }
         }
     }
@@ -133,12 +154,12 @@ fn multiply<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
     inputs: &[f32],
     products: &mut [f32],
 ) {
-    let &TransformedKernel { ref values, in_channels, out_channels, width } = filter;
+    let &TransformedKernel { tile, ref values, in_channels, out_channels, width } = filter;
     assert_eq!(width, NV * S::F32_LANES);
     let depth = Depth { runs: 1, steps: in_channels };
     let inputs = inputs.chunks_exact(block.pitch(in_channels));
     let products = products.chunks_exact_mut(block.pitch(out_channels));
-    let points = values.chunks_exact(values.len() / POINTS).zip(inputs).zip(products);
+    let points = values.chunks_exact(values.len() / tile.points()).zip(inputs).zip(products);
     for ((values, inputs), products) in points {
         for (panel, values) in values.chunks_exact(in_channels * width).enumerate() {
             let (first, columns) = (panel * width, width.min(out_channels - panel * width));
@@ -164,7 +185,7 @@ fn multiply<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
 /// # Safety
 /// The pixels of the block can be written in `place`, and its addend, if not null, can be read.
 #[inline(always)]
-unsafe fn inverse_transform_outputs<S: Simd>(
+unsafe fn inverse_transform_outputs<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
     simd: S,
     channels: usize,
     block: Block,
@@ -172,24 +193,31 @@ unsafe fn inverse_transform_outputs<S: Simd>(
     place: OutputView,
 ) {
     let pitch = block.pitch(channels);
-    assert!(products.len() >= POINTS * pitch && channels.is_multiple_of(S::F32_LANES));
+    assert!(products.len() >= N * N * pitch && channels.is_multiple_of(S::F32_LANES));
+    let zero = simd.splat_f32s(0.0);
     for tile_row in 0..block.rows {
         for tile in 0..block.columns {
-            let pixel = 2 * (block.y + tile_row) * place.row + 2 * (block.x + tile) * place.pixel;
+            let pixel = M * (block.y + tile_row) * place.row + M * (block.x + tile) * place.pixel;
             let first = (tile_row * block.columns + tile) * channels;
             for channel in (0..channels).step_by(S::F32_LANES) {
                 // SAFETY: the tile is within the products at all points, as asserted. Its pixels
                 // can be written, as the caller promises.
                 unsafe {
                     let from = products.as_ptr().add(first + channel);
-                    let column = |j: usize| {
-                        let value = |i: usize| load::<S>(from.add((4 * i + j) * pitch));
-                        inverse_transform_output(simd, [value(0), value(1), value(2), value(3)])
-                    };
-                    let columns = [column(0), column(1), column(2), column(3)];
-                    for y in 0..2 {
-                        let [a, b, c, d] = columns;
-                        let row = inverse_transform_output(simd, [a[y], b[y], c[y], d[y]]);
+                    let mut columns = [[zero; M]; N];
+                    for (j, column) in columns.iter_mut().enumerate() {
+                        let mut values = [zero; N];
+                        for (i, value) in values.iter_mut().enumerate() {
+                            *value = load::<S>(from.add((N * i + j) * pitch));
+                        }
+                        *column = T::output(simd, values);
+                    }
+                    for y in 0..M {
+                        let mut row = [zero; N];
+                        for (j, column) in columns.iter().enumerate() {
+                            row[j] = column[y];
+                        }
+                        let row = T::output(simd, row);
                         for (x, mut value) in row.into_iter().enumerate() {
                             let index = pixel + y * place.row + x * place.pixel + channel;
                             if !place.add.is_null() {

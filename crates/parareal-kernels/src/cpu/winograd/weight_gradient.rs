@@ -2,26 +2,13 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::block::{Block, POINT_PADDING, POINTS, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, POINT_PADDING, Scratch, scratch_slice, transform_inputs};
+use super::transform::{FourOutputs, Transform, TwoOutputs};
+use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
-
-/// Applies `A` to two vectors.
-#[inline(always)]
-fn transform_gradient<S: Simd>(simd: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
-    [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), b]
-}
-
-/// Applies `Gᵀ` to four vectors.
-#[inline(always)]
-fn inverse_transform_kernel<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
-    let half = simd.splat_f32s(0.5);
-    let sum = simd.mul_f32s(simd.add_f32s(b, c), half);
-    let difference = simd.mul_f32s(simd.sub_f32s(b, c), half);
-    [simd.add_f32s(a, sum), difference, simd.add_f32s(sum, d)]
-}
 
 /// Stride between points, in values.
 fn pitch(in_channels: usize, padded: usize) -> usize {
@@ -29,8 +16,8 @@ fn pitch(in_channels: usize, padded: usize) -> usize {
 }
 
 /// Number of values in the transformed gradient of a kernel.
-pub(crate) fn transformed_len(in_channels: usize, padded: usize) -> usize {
-    POINTS * pitch(in_channels, padded)
+pub(crate) fn transformed_len(tile: Tile, in_channels: usize, padded: usize) -> usize {
+    tile.points() * pitch(in_channels, padded)
 }
 
 /// Adds the transformed gradient of a kernel to `sum`,
@@ -42,13 +29,33 @@ pub(crate) fn transformed_len(in_channels: usize, padded: usize) -> usize {
 /// # Panics
 /// If one of these conditions is violated:
 ///
-/// * the window is for a 3×3 kernel without a stride, and the numbers of output rows and columns
-///   are even;
+/// * the window is for a 3×3 kernel without a stride, with whole tiles of output pixels;
 /// * the gradient has the pixels of the window;
 /// * the channels of the gradient are whole vectors, and `padded` is a multiple of the tile width;
 /// * `sum` has [`transformed_len`] values.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "a convolution, its padding and the memory to use")]
 pub(crate) unsafe fn correlate<S: Simd>(
+    simd: S,
+    tile: Tile,
+    grid: Grid<'_>,
+    window: Window,
+    gradient: Grid<'_>,
+    padded: usize,
+    sum: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        with_transform!(
+            tile,
+            correlate_transformed(simd, grid, window, gradient, padded, sum, scratch)
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn correlate_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
     simd: S,
     grid: Grid<'_>,
     window: Window,
@@ -57,16 +64,16 @@ pub(crate) unsafe fn correlate<S: Simd>(
     sum: &mut [f32],
     Scratch { inputs, outputs: gradients }: &mut Scratch,
 ) {
-    window.assert_even();
-    assert_eq!(sum.len(), transformed_len(grid.channels, padded));
+    window.assert_tiles(M);
+    assert_eq!(sum.len(), N * N * pitch(grid.channels, padded));
     assert_eq!(gradient.row, window.columns * gradient.channels);
     assert_eq!(gradient.values.len(), window.rows * gradient.row);
-    for block in Block::all(window, grid.channels.max(padded)) {
-        let inputs = scratch_slice(inputs, block.pitch(grid.channels));
-        let gradients = scratch_slice(gradients, block.pitch(padded));
-        transform_gradients(simd, gradient, padded, block, gradients);
+    for block in Block::all(window, M, grid.channels.max(padded)) {
+        let inputs = scratch_slice(inputs, N * N * block.pitch(grid.channels));
+        let gradients = scratch_slice(gradients, N * N * block.pitch(padded));
+        transform_gradients::<S, T, M, N>(simd, gradient, padded, block, gradients);
         // SAFETY: the block's tiles are in the window.
-        unsafe { transform_inputs(simd, grid, block, inputs) };
+        unsafe { transform_inputs::<S, T, M, N>(simd, grid, block, inputs) };
         let (out_channels, channels) = (gradient.channels, [grid.channels, padded]);
         with_tile_shape!(
             S,
@@ -79,7 +86,7 @@ pub(crate) unsafe fn correlate<S: Simd>(
 /// Computes `A ∂y Aᵀ` for the tiles of a block, `[point][tile, channel]`. There is room for
 /// `padded` channels; the padding is not written.
 #[inline(always)]
-fn transform_gradients<S: Simd>(
+fn transform_gradients<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
     simd: S,
     gradient: Grid<'_>,
     padded: usize,
@@ -88,27 +95,36 @@ fn transform_gradients<S: Simd>(
 ) {
     let (channels, pitch) = (gradient.channels, block.pitch(padded));
     assert!(channels.is_multiple_of(S::F32_LANES) && channels <= padded);
-    assert!(to.len() >= POINTS * pitch);
+    assert!(to.len() >= N * N * pitch);
+    let zero = simd.splat_f32s(0.0);
     for tile_row in 0..block.rows {
-        let first = 2 * (block.y + tile_row) * gradient.row + 2 * block.x * channels;
-        assert!(first + gradient.row + 2 * block.columns * channels <= gradient.values.len());
+        let first = M * (block.y + tile_row) * gradient.row + M * block.x * channels;
+        let end = first + (M - 1) * gradient.row + M * block.columns * channels;
+        assert!(end <= gradient.values.len());
         for tile in 0..block.columns {
             for channel in (0..channels).step_by(S::F32_LANES) {
                 // SAFETY: the pixels of the tile are within the gradient, and the tile at all
                 // points is within `to`, as asserted.
                 unsafe {
-                    let from = gradient.values.as_ptr().add(first + 2 * tile * channels + channel);
+                    let from = gradient.values.as_ptr().add(first + M * tile * channels + channel);
                     let tile = tile_row * block.columns + tile;
                     let to = to.as_mut_ptr().add(tile * padded + channel);
-                    let column = |x: usize| {
-                        let pixel = |y: usize| load::<S>(from.add(y * gradient.row + x * channels));
-                        transform_gradient(simd, [pixel(0), pixel(1)])
-                    };
-                    let [left, right] = [column(0), column(1)];
-                    for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
-                        let transformed = transform_gradient(simd, [left, right]);
-                        for (j, value) in transformed.into_iter().enumerate() {
-                            store::<S>(to.add((4 * i + j) * pitch), value);
+                    let mut columns = [[zero; N]; M];
+                    for (x, column) in columns.iter_mut().enumerate() {
+                        let mut values = [zero; M];
+                        for (y, value) in values.iter_mut().enumerate() {
+                            *value = load::<S>(from.add(y * gradient.row + x * channels));
+                        }
+                        *column = T::output_gradient(simd, values);
+                    }
+                    for i in 0..N {
+                        let mut row = [zero; M];
+                        for (x, column) in columns.iter().enumerate() {
+                            row[x] = column[i];
+                        }
+                        let row = T::output_gradient(simd, row);
+                        for (j, value) in row.into_iter().enumerate() {
+                            store::<S>(to.add((N * i + j) * pitch), value);
                         }
                     }
                 }
@@ -157,6 +173,7 @@ fn accumulate<S: Simd, const MR: usize, const SHORT: usize, const NV: usize>(
 /// Computes the gradient of a kernel, `[out_channels, in_channels, 3, 3]`: `Gᵀ s G` for the sum `s`
 /// of the partial sums of all chunks.
 pub(crate) struct InverseTransformKernel<'a> {
+    pub(crate) tile: Tile,
     pub(crate) partials: &'a [Vec<f32>],
     pub(crate) in_channels: usize,
     pub(crate) out_channels: usize,
@@ -167,33 +184,43 @@ impl WithSimd for InverseTransformKernel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Self { partials, in_channels, out_channels } = self;
+        with_transform!(self.tile, self.run(simd))
+    }
+}
+
+impl InverseTransformKernel<'_> {
+    #[inline(always)]
+    fn run<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+    ) -> Vec<f32> {
+        let &Self { partials, in_channels, out_channels, .. } = self;
         let padded = out_channels.next_multiple_of(tile_width::<S>(out_channels));
         let pitch = pitch(in_channels, padded);
         let mut weight = vec![0.0; out_channels * in_channels * 9];
         let mut lines = vec![0.0; 9 * out_channels];
+        let zero = simd.splat_f32s(0.0);
         for channel in 0..in_channels {
             for column in (0..out_channels).step_by(S::F32_LANES) {
-                let mut points = [simd.splat_f32s(0.0); POINTS];
-                for (point, sum) in points.iter_mut().enumerate() {
-                    let index = point * pitch + channel * padded + column;
-                    for partial in partials {
-                        let partial = &partial[index..][..S::F32_LANES];
-                        // SAFETY: the slice has the length of a vector.
-                        *sum = simd.add_f32s(*sum, unsafe { load::<S>(partial.as_ptr()) });
+                let mut rows = [[zero; 3]; N];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    let mut points = [zero; N];
+                    for (j, sum) in points.iter_mut().enumerate() {
+                        let index = (N * i + j) * pitch + channel * padded + column;
+                        for partial in partials {
+                            let partial = &partial[index..][..S::F32_LANES];
+                            // SAFETY: the slice has the length of a vector.
+                            *sum = simd.add_f32s(*sum, unsafe { load::<S>(partial.as_ptr()) });
+                        }
                     }
+                    *row = T::kernel_gradient(simd, points);
                 }
-                let [a, b, c, d] = [
-                    inverse_transform_kernel(simd, [points[0], points[1], points[2], points[3]]),
-                    inverse_transform_kernel(simd, [points[4], points[5], points[6], points[7]]),
-                    inverse_transform_kernel(simd, [points[8], points[9], points[10], points[11]]),
-                    inverse_transform_kernel(
-                        simd,
-                        [points[12], points[13], points[14], points[15]],
-                    ),
-                ];
                 for x in 0..3 {
-                    let transformed = inverse_transform_kernel(simd, [a[x], b[x], c[x], d[x]]);
+                    let mut values = [zero; N];
+                    for (i, row) in rows.iter().enumerate() {
+                        values[i] = row[x];
+                    }
+                    let transformed = T::kernel_gradient(simd, values);
                     for (y, value) in transformed.into_iter().enumerate() {
                         let line =
                             &mut lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
