@@ -186,7 +186,7 @@ impl Backward<'_> {
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            let window = Window { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             let input = &input[pixel * in_channels..][..pixels * in_channels];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
             // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
@@ -246,21 +246,27 @@ impl Backward<'_> {
             Delta::NotRequested => None,
             Delta::Recomputed => unreachable!("`δ` is recomputed only for pointwise convolutions"),
         };
-        let mut framed = vec![0.0; if stored.is_some() { framed_rows * framed_row } else { 0 }];
+        let group = geometry.group();
+        // From one image of a group to the next: two more rows than an image has.
+        let spacing = height + 2;
+        let frames = framed_rows + (group - 1) * spacing;
+        let mut framed = vec![0.0; if stored.is_some() { frames * framed_row } else { 0 }];
         let mut scratch = Scratch::default();
-        for (image, rows) in self.chunk.parts(output_rows) {
-            let gradient = &self.gradient[image * output_rows * gradient_row..];
+        for (images, rows) in self.chunk.parts(output_rows, group) {
+            let gradient = &self.gradient[images.start * output_rows * gradient_row..];
+            let count = images.len();
             // SAFETY: the grids have the required sizes; these rows belong to this chunk alone.
             unsafe {
                 if self.weight {
                     let inputs = geometry.input_rows(&rows);
-                    self.convolution.fill_grid(simd, image, inputs, &mut grid);
+                    self.convolution.fill_grid(simd, images.clone(), &inputs, &mut grid);
                     let row = self.convolution.grid_row();
                     let values = &grid[rows.start * stride * row..];
                     let grid = Grid { values, row, channels: in_channels };
-                    let window = Window { rows: rows.len(), ..self.convolution.window() };
+                    let window = self.convolution.window();
+                    let window = Window { images: count, rows: rows.len(), ..window };
                     let values =
-                        &gradient[rows.start * gradient_row..][..rows.len() * gradient_row];
+                        &gradient[rows.start * gradient_row..][..count * rows.len() * gradient_row];
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
                         let gradient = Grid { values, row: gradient_row, channels };
@@ -282,13 +288,17 @@ impl Backward<'_> {
                 }
                 if let Some(to) = stored {
                     let inputs = if geometry.bands() == 1 { 0..height } else { rows };
-                    for y in geometry.output_rows(&inputs) {
-                        let line = &gradient[y * gradient_row..][..gradient_row];
-                        let place = (y + margin) * framed_row + margin * channels;
-                        framed[place..][..gradient_row].copy_from_slice(line);
+                    for index in 0..count {
+                        for y in geometry.output_rows(&inputs) {
+                            let line = (index * output_rows + y) * gradient_row;
+                            let line = &gradient[line..][..gradient_row];
+                            let row = index * spacing + y + margin;
+                            let place = row * framed_row + margin * channels;
+                            framed[place..][..gradient_row].copy_from_slice(line);
+                        }
                     }
-                    let first = (image * height + inputs.start) * input_row;
-                    let to = to.at(first, inputs.len() * input_row);
+                    let first = (images.start * height + inputs.start) * input_row;
+                    let to = to.at(first, count * inputs.len() * input_row);
                     for phase in self.phases {
                         let StridePhase { first: [y, x], start: [row, column], kernel, packed } =
                             phase;
@@ -306,10 +316,11 @@ impl Backward<'_> {
                         let row = row + inputs.start;
                         let values = &framed[row * framed_row + column * channels..];
                         let grid = Grid { values, row: framed_row, channels };
-                        let window = Window { rows, columns, kernel: *kernel, stride: 1 };
+                        let kernel = *kernel;
+                        let window = Window { images: count, rows, columns, kernel, stride: 1 };
                         packed.convolve(simd, grid, window, place, &mut scratch);
                     }
-                    let pixels = inputs.len() * width;
+                    let pixels = count * inputs.len() * width;
                     let input = input[first..][..pixels * in_channels].as_ptr();
                     let operands = ReluGradient { pixels, x: input, gradient: to, to };
                     self.relu_backward(simd, operands, &mut done.sums);

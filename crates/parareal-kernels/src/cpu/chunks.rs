@@ -22,12 +22,22 @@ impl Chunk {
     }
 
     /// Returns the images of which this chunk has rows, with these rows, where an image has `rows` rows, a
-    /// multiple of the number of bands.
-    pub(crate) fn parts(&self, rows: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let Range { start, end } = self.values(rows);
-        (start / rows..end.div_ceil(rows)).map(move |image| {
-            let first = image * rows;
-            (image, start.max(first) - first..end.min(first + rows) - first)
+    /// multiple of the number of bands. Up to `group` consecutive images of which it has all rows are one item.
+    pub(crate) fn parts(
+        &self,
+        rows: usize,
+        group: usize,
+    ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let Range { mut start, end } = self.values(rows);
+        std::iter::from_fn(move || {
+            if start == end {
+                return None;
+            }
+            let (image, first) = (start / rows, start % rows);
+            let whole = if first == 0 { ((end - start) / rows).min(group) } else { 0 };
+            let last = if whole > 0 { rows } else { rows.min(first + end - start) };
+            start += whole.max(1) * rows - (rows - last) - first;
+            Some((image..image + whole.max(1), first..last))
         })
     }
 }

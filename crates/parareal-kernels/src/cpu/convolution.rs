@@ -54,44 +54,54 @@ impl Convolution<'_> {
         block
     }
 
-    /// Writes rows of one image, activated if there is an activation, to the interior of a padded grid.
+    /// Writes rows of some images, activated if there is an activation, to the interior of a padded grid.
     ///
     /// # Safety
-    /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels.
+    /// `grid` has `height + 2 padding` rows of `width + 2 padding` pixels for each image.
     #[inline(always)]
     pub(crate) unsafe fn fill_grid<S: Simd>(
         &self,
         simd: S,
-        image: usize,
-        rows: Range<usize>,
+        images: Range<usize>,
+        rows: &Range<usize>,
         grid: &mut [f32],
     ) {
         let Geometry { height, width, in_channels, padding, .. } = self.geometry;
         let row = self.grid_row();
-        for y in rows {
-            let begin = (image * height + y) * width * in_channels;
-            let input = &self.input[begin..][..width * in_channels];
-            let to =
-                &mut grid[(y + padding) * row + padding * in_channels..][..width * in_channels];
-            match self.activation {
-                // SAFETY: both slices are one row of pixels.
-                Some(map) => unsafe {
-                    activate(simd, map, input.as_ptr(), to.as_mut_ptr(), width);
-                },
-                None => to.copy_from_slice(input),
+        for (index, image) in images.enumerate() {
+            let grid = &mut grid[index * (height + 2 * padding) * row..];
+            for y in rows.clone() {
+                let begin = (image * height + y) * width * in_channels;
+                let input = &self.input[begin..][..width * in_channels];
+                let to =
+                    &mut grid[(y + padding) * row + padding * in_channels..][..width * in_channels];
+                match self.activation {
+                    // SAFETY: both slices are one row of pixels.
+                    Some(map) => unsafe {
+                        activate(simd, map, input.as_ptr(), to.as_mut_ptr(), width);
+                    },
+                    None => to.copy_from_slice(input),
+                }
             }
         }
     }
 
-    /// Creates a grid of zeros for [`Self::fill_grid`].
+    /// Creates a grid of zeros for [`Self::fill_grid`], with room for a [group](Geometry::group) of images.
     pub(crate) fn new_grid(&self) -> Vec<f32> {
-        vec![0.0; (self.geometry.height + 2 * self.geometry.padding) * self.grid_row()]
+        let rows = self.geometry.height + 2 * self.geometry.padding;
+        vec![0.0; self.geometry.group() * rows * self.grid_row()]
     }
 
     /// Returns the positions of the kernel on the grid.
     pub(crate) fn window(&self) -> Window {
         let [rows, columns] = self.geometry.output();
-        Window { rows, columns, kernel: [self.geometry.kernel; 2], stride: self.geometry.stride }
+        Window {
+            images: 1,
+            rows,
+            columns,
+            kernel: [self.geometry.kernel; 2],
+            stride: self.geometry.stride,
+        }
     }
 
     /// Row stride of the grid, in values.

@@ -114,7 +114,7 @@ impl Forward<'_> {
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            let window = Window { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             // SAFETY: these pixels belong to this chunk alone; the block has room for them.
             unsafe {
                 let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
@@ -144,21 +144,23 @@ impl Forward<'_> {
         let mut scratch = Scratch::default();
         let [height, columns] = geometry.output();
         let size = columns * geometry.out_channels;
-        for (image, rows) in self.chunk.parts(height) {
+        for (images, rows) in self.chunk.parts(height, geometry.group()) {
             // SAFETY: the grid has the required size; these rows belong to this chunk alone.
             unsafe {
-                self.convolution.fill_grid(simd, image, geometry.input_rows(&rows), &mut grid);
+                let inputs = geometry.input_rows(&rows);
+                self.convolution.fill_grid(simd, images.clone(), &inputs, &mut grid);
                 let row = self.convolution.grid_row();
                 let values = &grid[rows.start * geometry.stride * row..];
                 let grid = Grid { values, row, channels: geometry.in_channels };
-                let first = (image * height + rows.start) * size;
-                let to = self.to.at(first, rows.len() * size);
-                let window = Window { rows: rows.len(), ..self.convolution.window() };
+                let first = (images.start * height + rows.start) * size;
+                let to = self.to.at(first, images.len() * rows.len() * size);
+                let window =
+                    Window { images: images.len(), rows: rows.len(), ..self.convolution.window() };
                 let add = self.residual(first);
                 let place = OutputView::dense(to, columns, geometry.out_channels, add);
                 self.kernel.convolve(simd, grid, window, place, &mut scratch);
                 if let Some(moments) = moments {
-                    moments.accumulate(simd, to, rows.len() * columns);
+                    moments.accumulate(simd, to, images.len() * rows.len() * columns);
                 }
             }
         }

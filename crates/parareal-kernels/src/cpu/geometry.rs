@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Number of tiles from which on an image is computed alone.
+const MIN_GROUP_TILES: usize = 16;
+
 /// The sizes of a convolution of images stored as `[batch, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -53,6 +56,16 @@ impl Geometry {
         match self.winograd_tile() {
             _ if self.is_pointwise() => self.input_pixels(),
             Some(tile) if self.output()[0] == self.height => self.height / tile.rows(),
+            _ => 1,
+        }
+    }
+
+    /// Number of images that are computed together: small ones, until they have as many tiles as a product has rows.
+    pub(crate) fn group(&self) -> usize {
+        match self.winograd_tile() {
+            Some(tile) if self.output() == [self.height, self.width] => {
+                MIN_GROUP_TILES.div_ceil(self.output_pixels() / tile.rows().pow(2))
+            }
             _ => 1,
         }
     }

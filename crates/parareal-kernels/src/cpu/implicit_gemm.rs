@@ -28,7 +28,9 @@ pub(crate) struct Grid<'a> {
 /// The positions of a kernel on a grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    /// Rows of output pixels.
+    /// Images, one below the other on the grid, each with its own padding. Only Winograd's algorithm takes several.
+    pub(crate) images: usize,
+    /// Rows of output pixels of an image.
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Rows and columns of the kernel.
@@ -88,7 +90,7 @@ impl Grid<'_> {
     /// Returns true if all positions of the window are within the grid.
     fn holds(&self, window: Window) -> bool {
         let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;
-        let rows = seen(window.rows, window.kernel[0]) - 1;
+        let rows = window.images * seen(window.rows, window.kernel[0]) - 1;
         let columns = seen(window.columns, window.kernel[1]);
         rows * self.row + columns * self.channels <= self.values.len()
     }
@@ -163,7 +165,7 @@ unsafe fn convolve_tiled<S: Simd, const MR: usize, const SHORT: usize, const NV:
 ) {
     let width = NV * S::F32_LANES;
     debug_assert_eq!(width, panels.width);
-    debug_assert!(grid.holds(window), "{window:?}");
+    debug_assert!(window.images == 1 && grid.holds(window), "{window:?}");
     let [kernel_rows, kernel_columns] = window.kernel;
     let run = kernel_columns * grid.channels;
     for (panel, values) in panels.values.chunks_exact(panels.depth * width).enumerate() {
@@ -250,7 +252,7 @@ unsafe fn correlate_tiled<S: Simd, const MR: usize, const SHORT: usize, const NV
     to: *mut f32,
 ) {
     let width = NV * S::F32_LANES;
-    debug_assert!(grid.holds(window), "{window:?}");
+    debug_assert!(window.images == 1 && grid.holds(window), "{window:?}");
     let run = window.kernel[1] * grid.channels;
     let depth = Depth { runs: window.rows, steps: window.columns };
     for kernel_row in 0..window.kernel[0] {

@@ -102,7 +102,7 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
         unreachable!("without a stride there is one phase, and outputs depend on it")
     };
     let columns = gradient.len() / channels;
-    let window = Window { rows: 1, columns, kernel: [1, 1], stride: 1 };
+    let window = Window { images: 1, rows: 1, columns, kernel: [1, 1], stride: 1 };
     let grid = Grid { values: gradient, row: 0, channels };
     let place =
         OutputView { prefetch, ..OutputView::dense(to, columns, in_channels, std::ptr::null()) };

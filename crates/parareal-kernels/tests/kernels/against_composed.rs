@@ -132,7 +132,9 @@ fn cases() -> Vec<Case> {
         (2, [8, 8], 64, 16),
         (2, [8, 8], 16, 64),
         (3, [8, 8], 32, 32),
+        (9, [8, 8], 16, 32),
         (2, [16, 16], 16, 16),
+        (1, [20, 16], 32, 48),
         (1, [6, 140], 16, 48),
         (1, [5, 7], 1, 1),
         (3, [9, 5], 3, 5),
@@ -236,11 +238,16 @@ fn either_gradient_can_be_computed_alone() {
 fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
     // Direct products of whole images; Winograd's algorithm on pairs of rows, with a partly filled panel; pointwise
     // convolutions with `δ` stored and recomputed.
-    for (size, from, to, kernel) in
-        [([9, 9], 20, 12, 3), ([8, 6], 48, 48, 3), ([5, 7], 16, 40, 1), ([5, 7], 40, 16, 1)]
-    {
-        // With several threads, they share an image.
-        for batch in [1, 3] {
+    for (size, from, to, kernel) in [
+        ([9, 9], 20, 12, 3),
+        ([8, 6], 48, 48, 3),
+        ([8, 8], 16, 32, 3),
+        ([16, 32], 32, 16, 3),
+        ([5, 7], 16, 40, 1),
+        ([5, 7], 40, 16, 1),
+    ] {
+        // With several threads, they share an image. Nine small images are computed in groups.
+        for batch in [1, 3, 9] {
             let (stride, padding) = (1, kernel / 2);
             let (normalized, batch_statistics, residual) = (true, true, true);
             #[rustfmt::skip]

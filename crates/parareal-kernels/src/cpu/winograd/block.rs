@@ -40,7 +40,7 @@ pub(super) fn scratch_slice(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut values[..len]
 }
 
-/// Tiles of an image that are computed together.
+/// Tiles that are computed together. Images, if there are several, are one below the other.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     /// Row and column of the first tile.
@@ -55,9 +55,9 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// Returns the blocks of an image that consists of tiles of `size` rows and columns.
+    /// Returns the blocks of images that consist of tiles of `size` rows and columns.
     pub(super) fn all(window: Window, size: usize, channels: usize) -> impl Iterator<Item = Self> {
-        let [rows, columns] = [window.rows / size, window.columns / size];
+        let [rows, columns] = [window.images * window.rows / size, window.columns / size];
         let tiles = (BLOCK_LEN / channels).max(16);
         let [height, width] = [(tiles / columns).max(1), columns.min(tiles)];
         (0..rows).step_by(height).flat_map(move |y| {
@@ -76,7 +76,7 @@ impl Block {
     }
 }
 
-/// Computes `Bᵀ d B` for the tiles of a block, `[point][tile, channel]`.
+/// Computes `Bᵀ d B` for the tiles of a block, `[point][tile, channel]`, where an image has `rows` rows of output pixels.
 ///
 /// # Safety
 /// The grid has whole vectors of channels, and all pixels that the tiles of the block depend on.
@@ -89,13 +89,17 @@ pub(super) unsafe fn transform_inputs<
 >(
     simd: S,
     grid: Grid<'_>,
+    rows: usize,
     block: Block,
     to: &mut [f32],
 ) {
     let (channels, pitch) = (grid.channels, block.pitch(grid.channels));
     assert!(to.len() >= N * N * pitch);
     for tile_row in 0..block.rows {
-        let first = M * (block.y + tile_row) * grid.row + M * block.x * channels;
+        let output_row = M * (block.y + tile_row);
+        // Each image has two more rows on the grid than it has output rows.
+        let grid_row = output_row + 2 * (output_row / rows);
+        let first = grid_row * grid.row + M * block.x * channels;
         debug_assert!(
             first + (N - 1) * grid.row + (M * block.columns + 2) * channels <= grid.values.len()
         );

@@ -132,7 +132,7 @@ impl TransformedKernel {
             let products = scratch_slice(products, N * N * block.pitch(self.out_channels));
             // SAFETY: the block's tiles are in the window.
             unsafe {
-                transform_inputs::<S, T, M, N>(simd, grid, block, inputs);
+                transform_inputs::<S, T, M, N>(simd, grid, window.rows, block, inputs);
                 with_tile_shape!(
                     S,
                     self.out_channels,

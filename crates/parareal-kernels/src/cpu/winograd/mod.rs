@@ -34,9 +34,9 @@ pub(crate) use weight_gradient::{InverseTransformKernel, correlate, transformed_
 /// instruction set.
 const CHANNELS: usize = 16;
 
-/// Minimum number of tiles of 4×4 pixels in an image. They are the rows of the products, which take as long with
-/// fewer.
-const MIN_LARGE_TILES: usize = 16;
+/// Minimum number of tiles of 4×4 pixels in a batch. With fewer, the products save less time than it takes to
+/// transform the kernel.
+const MIN_LARGE_TILES: usize = 32;
 
 /// The output pixels of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Geometry {
         };
         match () {
             () if !supported || !divides(Tile::Small) => None,
-            () if divides(Tile::Large) && rows * columns >= MIN_LARGE_TILES * 16 => {
+            () if divides(Tile::Large) && self.batch * rows * columns >= 16 * MIN_LARGE_TILES => {
                 Some(Tile::Large)
             }
             () => Some(Tile::Small),

@@ -67,13 +67,13 @@ unsafe fn correlate_transformed<S: Simd, T: Transform<M, N>, const M: usize, con
     window.assert_tiles(M);
     assert_eq!(sum.len(), N * N * pitch(grid.channels, padded));
     assert_eq!(gradient.row, window.columns * gradient.channels);
-    assert_eq!(gradient.values.len(), window.rows * gradient.row);
+    assert_eq!(gradient.values.len(), window.images * window.rows * gradient.row);
     for block in Block::all(window, M, grid.channels.max(padded)) {
         let inputs = scratch_slice(inputs, N * N * block.pitch(grid.channels));
         let gradients = scratch_slice(gradients, N * N * block.pitch(padded));
         transform_gradients::<S, T, M, N>(simd, gradient, padded, block, gradients);
         // SAFETY: the block's tiles are in the window.
-        unsafe { transform_inputs::<S, T, M, N>(simd, grid, block, inputs) };
+        unsafe { transform_inputs::<S, T, M, N>(simd, grid, window.rows, block, inputs) };
         let (out_channels, channels) = (gradient.channels, [grid.channels, padded]);
         with_tile_shape!(
             S,
