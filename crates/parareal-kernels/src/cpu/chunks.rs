@@ -35,9 +35,12 @@ impl Chunk {
             }
             let (image, first) = (start / rows, start % rows);
             let whole = if first == 0 { ((end - start) / rows).min(group) } else { 0 };
-            let last = if whole > 0 { rows } else { rows.min(first + end - start) };
-            start += whole.max(1) * rows - (rows - last) - first;
-            Some((image..image + whole.max(1), first..last))
+            let item = match whole {
+                0 => (image..image + 1, first..rows.min(first + end - start)),
+                _ => (image..image + whole, 0..rows),
+            };
+            start += item.0.len() * item.1.len();
+            Some(item)
         })
     }
 }
