@@ -49,7 +49,7 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
         let error = error_of(row);
         let is_papers = papers.is_some_and(|papers| papers.id == row.id);
         let difference = error.zip(papers_error).filter(|_| !is_papers);
-        let seconds = mean(&results.of(row), |record| record.train_seconds);
+        let seconds = mean(&results.timed(row), |record| record.train_seconds);
         cells.push(vec![
             row.title.clone(),
             error.map_or("-".into(), |error| format!("{error:.2}")),

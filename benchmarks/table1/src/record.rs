@@ -139,6 +139,11 @@ impl Results {
         found
     }
 
+    /// Returns the runs of [`Self::of`] whose duration is a measure of speed: nothing else ran on their machine.
+    pub(crate) fn timed(&self, row: &Row) -> Vec<&RunRecord> {
+        self.of(row).into_iter().filter(|record| !record.shared_machine).collect()
+    }
+
     /// Returns the finished run of a row with this seed.
     pub(crate) fn get(&self, row: &Row, seed: u64) -> Option<&RunRecord> {
         self.of(row).into_iter().find(|record| record.seed == seed)

@@ -125,7 +125,8 @@ pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
 
 fn table(rows: &[&Row], results: &Results) -> String {
     let serial = results.of(rows[0]);
-    let serial_seconds = mean(&serial, |record| record.train_seconds);
+    let seconds_of = |row: &Row| mean(&results.timed(row), |record| record.train_seconds);
+    let serial_seconds = seconds_of(rows[0]);
     let paper_serial = rows[0].paper.seconds;
     let has_paper_seconds = rows.iter().any(|row| row.paper.seconds.is_some());
     let mut heads = vec![
@@ -151,7 +152,7 @@ fn table(rows: &[&Row], results: &Results) -> String {
             0 => None,
             _ => Mean::of_differences(&own, &errors(&serial)),
         };
-        let seconds = mean(&records, |record| record.train_seconds);
+        let seconds = seconds_of(row);
         let saved = |seconds: Option<f64>, serial: Option<f64>| {
             let share = seconds.zip(serial).filter(|_| index > 0);
             share.map_or("-".into(), |(own, serial)| {
@@ -276,8 +277,9 @@ mod tests {
         let mut results = Results::read(folder.path()).unwrap();
         let (serial, cut) = (row("cifar10-29-n1"), row("cifar10-29-n3-recommended"));
         for (seed, one, three) in [(1, 0.30, 0.26), (2, 0.32, 0.30)] {
-            results.add(record(&serial, seed, 12, one, 600.0)).unwrap();
-            results.add(record(&cut, seed, 12, three, 900.0)).unwrap();
+            let alone = |record| RunRecord { shared_machine: false, ..record };
+            results.add(alone(record(&serial, seed, 12, one, 600.0))).unwrap();
+            results.add(alone(record(&cut, seed, 12, three, 900.0))).unwrap();
         }
         results.derive(&rows).unwrap();
         let text = markdown(&rows, &results);
@@ -300,8 +302,27 @@ mod tests {
         );
         assert!(line("N = 1, wall clock of N = 3 (18 epochs)").contains("| - | 0 | - | - | - |"));
         assert!(text.contains("8,336 training and 1,017 test images, 12 epochs"), "{text}");
-        assert!(text.contains("4 of 4 runs shared the machine"), "{text}");
+        assert!(!text.contains("shared the machine"), "{text}");
         assert!(!text.contains("MNIST") && !text.contains("paper: wall clock"), "{text}");
+    }
+
+    #[test]
+    fn the_wall_clock_of_runs_beside_other_work_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        let serial = row("cifar10-29-n1");
+        let add = |results: &mut Results, seed, shared_machine, seconds| {
+            let record = RunRecord { shared_machine, ..record(&serial, seed, 12, 0.3, seconds) };
+            results.add(record).unwrap();
+        };
+        add(&mut results, 1, true, 6000.0);
+        let text = markdown(&rows, &results);
+        assert!(text.contains("| N = 1 | 0.31M | 1 | 30.00 | - | - | - |"), "{text}");
+        assert!(text.contains("1 of 1 runs shared the machine"), "{text}");
+        add(&mut results, 2, false, 600.0);
+        let text = markdown(&rows, &results);
+        assert!(text.contains("| N = 1 | 0.31M | 2 | 30.00 ± 0.00 | - | 10.0 min | - |"), "{text}");
     }
 
     #[test]
