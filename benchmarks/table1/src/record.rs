@@ -281,6 +281,17 @@ pub(crate) mod tests {
         }
     }
 
+    /// A record of a run beside which nothing else ran.
+    pub(crate) fn timed(
+        row: &Row,
+        seed: u64,
+        epochs: usize,
+        error: f64,
+        seconds: f64,
+    ) -> RunRecord {
+        RunRecord { shared_machine: false, ..record(row, seed, epochs, error, seconds) }
+    }
+
     pub(crate) fn row(id: &str) -> Row {
         let all = [study::small, study::screening, study::rates, study::initialization];
         let mut rows = all.into_iter().flat_map(|rows| rows(false).unwrap());

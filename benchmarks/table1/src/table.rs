@@ -267,7 +267,7 @@ fn grouped(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{record, row};
+    use crate::record::tests::{record, row, timed};
     use crate::study;
 
     #[test]
@@ -277,9 +277,8 @@ mod tests {
         let mut results = Results::read(folder.path()).unwrap();
         let (serial, cut) = (row("cifar10-29-n1"), row("cifar10-29-n3-recommended"));
         for (seed, one, three) in [(1, 0.30, 0.26), (2, 0.32, 0.30)] {
-            let alone = |record| RunRecord { shared_machine: false, ..record };
-            results.add(alone(record(&serial, seed, 12, one, 600.0))).unwrap();
-            results.add(alone(record(&cut, seed, 12, three, 900.0))).unwrap();
+            results.add(timed(&serial, seed, 12, one, 600.0)).unwrap();
+            results.add(timed(&cut, seed, 12, three, 900.0)).unwrap();
         }
         results.derive(&rows).unwrap();
         let text = markdown(&rows, &results);
@@ -365,7 +364,7 @@ mod tests {
             study::full(&[parareal_data::DatasetName::Cifar100], &[1, 3], &[1], false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         for (row, error, hours) in [(&rows[0], 0.21, 20.0), (&rows[1], 0.2, 15.0)] {
-            results.add(record(row, 1, 200, error, 3_600.0 * hours)).unwrap();
+            results.add(timed(row, 1, 200, error, 3_600.0 * hours)).unwrap();
         }
         let text = markdown(&rows, &results);
         assert!(
