@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::network::tests::costs;
-    use crate::record::tests::timed;
+    use crate::record::tests::{alone, record};
     use crate::study;
 
     fn line<'a>(text: &'a str, start: &str) -> &'a str {
@@ -122,7 +122,7 @@ mod tests {
         let mut results = Results::read(folder.path()).unwrap();
         for (title, error) in [("basic × 4", 0.4), ("depthwise × 1", 0.415)] {
             let row = rows.iter().find(|row| row.title == title).unwrap();
-            results.add(timed(row, 1, 4, error, 600.0)).unwrap();
+            results.add(alone(record(row, 1, 4, error, 600.0))).unwrap();
         }
         let text = units(&rows, &results, Some(&costs(&UnitKind::ALL))).unwrap();
         // There are two interfaces. A strided unit takes 11 s, any other unit 1.1 s.
@@ -177,7 +177,7 @@ mod tests {
         for (row, error) in own.zip([0.4, 0.25, 0.35]) {
             let text = rates(&rows, &results);
             assert!(!text.contains("**"), "{text}");
-            results.add(timed(row, 1, 12, error, 60.0)).unwrap();
+            results.add(record(row, 1, 12, error, 60.0)).unwrap();
         }
         let text = rates(&rows, &results);
         assert_eq!(

@@ -281,15 +281,9 @@ pub(crate) mod tests {
         }
     }
 
-    /// A record of a run beside which nothing else ran.
-    pub(crate) fn timed(
-        row: &Row,
-        seed: u64,
-        epochs: usize,
-        error: f64,
-        seconds: f64,
-    ) -> RunRecord {
-        RunRecord { shared_machine: false, ..record(row, seed, epochs, error, seconds) }
+    /// The record of a run beside which nothing else ran.
+    pub(crate) fn alone(record: RunRecord) -> RunRecord {
+        RunRecord { shared_machine: false, ..record }
     }
 
     pub(crate) fn row(id: &str) -> Row {

@@ -267,7 +267,7 @@ fn grouped(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{record, row, timed};
+    use crate::record::tests::{alone, record, row};
     use crate::study;
 
     #[test]
@@ -277,8 +277,8 @@ mod tests {
         let mut results = Results::read(folder.path()).unwrap();
         let (serial, cut) = (row("cifar10-29-n1"), row("cifar10-29-n3-recommended"));
         for (seed, one, three) in [(1, 0.30, 0.26), (2, 0.32, 0.30)] {
-            results.add(timed(&serial, seed, 12, one, 600.0)).unwrap();
-            results.add(timed(&cut, seed, 12, three, 900.0)).unwrap();
+            results.add(alone(record(&serial, seed, 12, one, 600.0))).unwrap();
+            results.add(alone(record(&cut, seed, 12, three, 900.0))).unwrap();
         }
         results.derive(&rows).unwrap();
         let text = markdown(&rows, &results);
@@ -311,15 +311,11 @@ mod tests {
         let rows = study::small(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         let serial = row("cifar10-29-n1");
-        let add = |results: &mut Results, seed, shared_machine, seconds| {
-            let record = RunRecord { shared_machine, ..record(&serial, seed, 12, 0.3, seconds) };
-            results.add(record).unwrap();
-        };
-        add(&mut results, 1, true, 6000.0);
+        results.add(record(&serial, 1, 12, 0.3, 6000.0)).unwrap();
         let text = markdown(&rows, &results);
         assert!(text.contains("| N = 1 | 0.31M | 1 | 30.00 | - | - | - |"), "{text}");
         assert!(text.contains("1 of 1 runs shared the machine"), "{text}");
-        add(&mut results, 2, false, 600.0);
+        results.add(alone(record(&serial, 2, 12, 0.3, 600.0))).unwrap();
         let text = markdown(&rows, &results);
         assert!(text.contains("| N = 1 | 0.31M | 2 | 30.00 ± 0.00 | - | 10.0 min | - |"), "{text}");
     }
@@ -364,7 +360,7 @@ mod tests {
             study::full(&[parareal_data::DatasetName::Cifar100], &[1, 3], &[1], false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
         for (row, error, hours) in [(&rows[0], 0.21, 20.0), (&rows[1], 0.2, 15.0)] {
-            results.add(timed(row, 1, 200, error, 3_600.0 * hours)).unwrap();
+            results.add(alone(record(row, 1, 200, error, 3_600.0 * hours))).unwrap();
         }
         let text = markdown(&rows, &results);
         assert!(

@@ -181,8 +181,9 @@ impl Backward<'_> {
         let block = block_pixels(in_channels.max(channels));
         let mut activated = vec![0.0; block * in_channels];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
-        let keeps_sums = self.convolution.activation.is_some();
-        let mut delta = vec![0.0; if keeps_sums { block * in_channels } else { 0 }];
+        let requested = !matches!(self.delta, Delta::NotRequested);
+        let buffered = requested && self.convolution.activation.is_some();
+        let mut delta = vec![0.0; if buffered { block * in_channels } else { 0 }];
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
@@ -205,7 +206,7 @@ impl Backward<'_> {
                 };
                 if let Some(to) = to {
                     // With an activation, `∂L/∂z` stays in the cache and only `δ` goes to memory.
-                    let delta = if keeps_sums { delta.as_mut_ptr() } else { to };
+                    let delta = if buffered { delta.as_mut_ptr() } else { to };
                     let is_last = pixel + pixels == end;
                     let next = [input.as_ptr_range().end, gradient.as_ptr_range().end];
                     let from = if is_last { [std::ptr::null(); 2] } else { next };
@@ -270,16 +271,7 @@ impl Backward<'_> {
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
                         let gradient = Grid { values, row: gradient_row, channels };
-                        winograd::correlate(
-                            simd,
-                            tile,
-                            grid,
-                            window,
-                            gradient,
-                            padded,
-                            to,
-                            &mut scratch,
-                        );
+                        winograd::correlate(simd, tile, grid, window, gradient, to, &mut scratch);
                     } else {
                         let (gradient, to) =
                             (widen(values, channels, padded, &mut filled), to.as_mut_ptr());

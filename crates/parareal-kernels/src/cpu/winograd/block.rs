@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::Tile;
 use super::transform::Transform;
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{load, store};
@@ -17,8 +18,9 @@ pub(super) const POINT_PADDING: usize = 16;
 
 impl Window {
     /// Checks that the window belongs to a convolution that these transforms support: 3×3, without
-    /// a stride, with whole tiles of `size` output rows and columns.
-    pub(super) fn assert_tiles(&self, size: usize) {
+    /// a stride, with whole tiles of output pixels.
+    pub(super) fn assert_tiles(&self, tile: Tile) {
+        let size = tile.rows();
         assert_eq!((self.kernel, self.stride), ([3, 3], 1), "{self:?}");
         assert!(self.rows.is_multiple_of(size) && self.columns.is_multiple_of(size), "{self:?}");
     }
@@ -55,8 +57,9 @@ impl Block {
         self.rows * self.columns
     }
 
-    /// Returns the blocks of images that consist of tiles of `size` rows and columns.
-    pub(super) fn all(window: Window, size: usize, channels: usize) -> impl Iterator<Item = Self> {
+    /// Returns the blocks of images that consist of whole tiles.
+    pub(super) fn all(window: Window, tile: Tile, channels: usize) -> impl Iterator<Item = Self> {
+        let size = tile.rows();
         let [rows, columns] = [window.images * window.rows / size, window.columns / size];
         let tiles = (BLOCK_LEN / channels).max(16);
         let [height, width] = [(tiles / columns).max(1), columns.min(tiles)];

@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::block::{Block, Scratch, scratch_slice, transform_inputs};
-use super::transform::{FourOutputs, Transform, TwoOutputs};
+use super::transform::Transform;
 use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
 use crate::cpu::microkernel::{
@@ -31,17 +31,6 @@ impl TransformedKernel {
     pub(crate) fn pack<S: Simd>(
         simd: S,
         tile: Tile,
-        channels: [usize; 2],
-        weight: &[f32],
-        place: impl Fn(usize) -> [usize; 2],
-    ) -> Self {
-        with_transform!(tile, Self::pack_transformed(simd, tile, channels, weight, place))
-    }
-
-    #[inline(always)]
-    fn pack_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
-        simd: S,
-        tile: Tile,
         [in_channels, out_channels]: [usize; 2],
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
@@ -49,7 +38,7 @@ impl TransformedKernel {
         assert!(out_channels.is_multiple_of(S::F32_LANES), "{out_channels} channels");
         let width = tile_width::<S>(out_channels);
         let size = out_channels.div_ceil(width) * in_channels * width;
-        let mut values = vec![0.0; N * N * size];
+        let mut values = vec![0.0; tile.points() * size];
         let mut lines = vec![0.0; 9 * out_channels];
         for channel in 0..in_channels {
             for (step, line) in lines.chunks_exact_mut(out_channels).enumerate() {
@@ -61,28 +50,8 @@ impl TransformedKernel {
             for column in (0..out_channels).step_by(S::F32_LANES) {
                 let (panel, lane) = (column / width, column % width);
                 let first = (panel * in_channels + channel) * width + lane;
-                let mut rows = [[simd.splat_f32s(0.0); N]; 3];
-                for (y, row) in rows.iter_mut().enumerate() {
-                    let mut kernel = [simd.splat_f32s(0.0); 3];
-                    for (x, value) in kernel.iter_mut().enumerate() {
-                        let line = &lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
-                        // SAFETY: the slice has the length of a vector.
-                        *value = unsafe { load::<S>(line.as_ptr()) };
-                    }
-                    *row = T::kernel(simd, kernel);
-                }
-                for j in 0..N {
-                    let mut column = [simd.splat_f32s(0.0); 3];
-                    for (value, row) in column.iter_mut().zip(&rows) {
-                        *value = row[j];
-                    }
-                    for (i, value) in T::kernel(simd, column).into_iter().enumerate() {
-                        let index = (N * i + j) * size + first;
-                        let target = &mut values[index..][..S::F32_LANES];
-                        // SAFETY: the slice has the length of a vector.
-                        unsafe { store::<S>(target.as_mut_ptr(), value) };
-                    }
-                }
+                let (lines, to) = (&lines[column..], &mut values[first..]);
+                with_transform!(tile, transform_kernel(simd, lines, out_channels, to, size));
             }
         }
         Self { tile, values, in_channels, out_channels, width }
@@ -107,40 +76,56 @@ impl TransformedKernel {
         place: OutputView,
         scratch: &mut Scratch,
     ) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            with_transform!(
-                self.tile,
-                self.convolve_transformed(simd, grid, window, place, scratch)
-            );
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn convolve_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
-        &self,
-        simd: S,
-        grid: Grid<'_>,
-        window: Window,
-        place: OutputView,
-        Scratch { inputs, outputs: products }: &mut Scratch,
-    ) {
-        window.assert_tiles(M);
-        assert_eq!(grid.channels, self.in_channels);
-        for block in Block::all(window, M, self.in_channels.max(self.out_channels)) {
-            let inputs = scratch_slice(inputs, N * N * block.pitch(self.in_channels));
-            let products = scratch_slice(products, N * N * block.pitch(self.out_channels));
+        let Scratch { inputs, outputs: products } = scratch;
+        let &Self { tile, in_channels, out_channels, .. } = self;
+        window.assert_tiles(tile);
+        assert_eq!(grid.channels, in_channels);
+        for block in Block::all(window, tile, in_channels.max(out_channels)) {
+            let inputs = scratch_slice(inputs, tile.points() * block.pitch(in_channels));
+            let products = scratch_slice(products, tile.points() * block.pitch(out_channels));
             // SAFETY: the block's tiles are in the window.
             unsafe {
-                transform_inputs::<S, T, M, N>(simd, grid, window.rows, block, inputs);
-                with_tile_shape!(
-                    S,
-                    self.out_channels,
-                    multiply(simd, self, block, inputs, products)
+                with_transform!(tile, transform_inputs(simd, grid, window.rows, block, inputs));
+                with_tile_shape!(S, out_channels, multiply(simd, self, block, inputs, products));
+                with_transform!(
+                    tile,
+                    inverse_transform_outputs(simd, out_channels, block, products, place)
                 );
-                let channels = self.out_channels;
-                inverse_transform_outputs::<S, T, M, N>(simd, channels, block, products, place);
             }
+        }
+    }
+}
+
+/// Writes `G g Gᵀ` for one vector of output channels to `to`, with a distance of `size` values between points.
+/// `lines` has the nine values of the kernel, with a distance of `out_channels` values.
+#[inline(always)]
+fn transform_kernel<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+    simd: S,
+    lines: &[f32],
+    out_channels: usize,
+    to: &mut [f32],
+    size: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let mut rows = [[zero; N]; 3];
+    for (y, row) in rows.iter_mut().enumerate() {
+        let mut kernel = [zero; 3];
+        for (x, value) in kernel.iter_mut().enumerate() {
+            let line = &lines[(3 * y + x) * out_channels..][..S::F32_LANES];
+            // SAFETY: the slice has the length of a vector.
+            *value = unsafe { load::<S>(line.as_ptr()) };
+        }
+        *row = T::kernel(simd, kernel);
+    }
+    for j in 0..N {
+        let mut column = [zero; 3];
+        for (value, row) in column.iter_mut().zip(&rows) {
+            *value = row[j];
+        }
+        for (i, value) in T::kernel(simd, column).into_iter().enumerate() {
+            let to = &mut to[(N * i + j) * size..][..S::F32_LANES];
+            // SAFETY: the slice has the length of a vector.
+            unsafe { store::<S>(to.as_mut_ptr(), value) };
         }
     }
 }

@@ -64,18 +64,13 @@ impl Tile {
 
 /// Calls a generic function with the transforms of a tile.
 macro_rules! with_transform {
-    ($tile:expr, $($function:ident).+ ($($argument:expr),* $(,)?)) => {
+    ($tile:expr, $function:ident($($argument:expr),* $(,)?)) => {{
+        use $crate::cpu::winograd::transform::{FourOutputs, TwoOutputs};
         match $tile {
-            Tile::Small => $($function).+::<_, TwoOutputs, 2, 4>($($argument),*),
-            Tile::Large => $($function).+::<_, FourOutputs, 4, 6>($($argument),*),
+            Tile::Small => $function::<_, TwoOutputs, 2, 4>($($argument),*),
+            Tile::Large => $function::<_, FourOutputs, 4, 6>($($argument),*),
         }
-    };
-    ($tile:expr, Self::$function:ident ($($argument:expr),* $(,)?)) => {
-        match $tile {
-            Tile::Small => Self::$function::<_, TwoOutputs, 2, 4>($($argument),*),
-            Tile::Large => Self::$function::<_, FourOutputs, 4, 6>($($argument),*),
-        }
-    };
+    }};
 }
 use with_transform;
 

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::block::{Block, POINT_PADDING, Scratch, scratch_slice, transform_inputs};
-use super::transform::{FourOutputs, Transform, TwoOutputs};
+use super::transform::Transform;
 use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{
@@ -21,7 +21,7 @@ pub(crate) fn transformed_len(tile: Tile, in_channels: usize, padded: usize) -> 
 }
 
 /// Adds the transformed gradient of a kernel to `sum`,
-/// `[point][in_channels][out_channels, padded]`. Values in the padding are meaningless.
+/// `[point][in_channels][out_channels, padded to whole tiles]`. Values in the padding are meaningless.
 ///
 /// # Safety
 /// The grid can be read at all positions of the window.
@@ -31,50 +31,33 @@ pub(crate) fn transformed_len(tile: Tile, in_channels: usize, padded: usize) -> 
 ///
 /// * the window is for a 3×3 kernel without a stride, with whole tiles of output pixels;
 /// * the gradient has the pixels of the window;
-/// * the channels of the gradient are whole vectors, and `padded` is a multiple of the tile width;
+/// * the channels of the gradient are whole vectors;
 /// * `sum` has [`transformed_len`] values.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "a convolution, its padding and the memory to use")]
 pub(crate) unsafe fn correlate<S: Simd>(
     simd: S,
     tile: Tile,
     grid: Grid<'_>,
     window: Window,
     gradient: Grid<'_>,
-    padded: usize,
-    sum: &mut [f32],
-    scratch: &mut Scratch,
-) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        with_transform!(
-            tile,
-            correlate_transformed(simd, grid, window, gradient, padded, sum, scratch)
-        );
-    }
-}
-
-#[inline(always)]
-unsafe fn correlate_transformed<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
-    simd: S,
-    grid: Grid<'_>,
-    window: Window,
-    gradient: Grid<'_>,
-    padded: usize,
     sum: &mut [f32],
     Scratch { inputs, outputs: gradients }: &mut Scratch,
 ) {
-    window.assert_tiles(M);
-    assert_eq!(sum.len(), N * N * pitch(grid.channels, padded));
-    assert_eq!(gradient.row, window.columns * gradient.channels);
+    let (in_channels, out_channels) = (grid.channels, gradient.channels);
+    let padded = out_channels.next_multiple_of(tile_width::<S>(out_channels));
+    window.assert_tiles(tile);
+    assert_eq!(sum.len(), transformed_len(tile, in_channels, padded));
+    assert_eq!(gradient.row, window.columns * out_channels);
     assert_eq!(gradient.values.len(), window.images * window.rows * gradient.row);
-    for block in Block::all(window, M, grid.channels.max(padded)) {
-        let inputs = scratch_slice(inputs, N * N * block.pitch(grid.channels));
-        let gradients = scratch_slice(gradients, N * N * block.pitch(padded));
-        transform_gradients::<S, T, M, N>(simd, gradient, padded, block, gradients);
+    for block in Block::all(window, tile, in_channels.max(padded)) {
+        let inputs = scratch_slice(inputs, tile.points() * block.pitch(in_channels));
+        let gradients = scratch_slice(gradients, tile.points() * block.pitch(padded));
+        with_transform!(tile, transform_gradients(simd, gradient, padded, block, gradients));
         // SAFETY: the block's tiles are in the window.
-        unsafe { transform_inputs::<S, T, M, N>(simd, grid, window.rows, block, inputs) };
-        let (out_channels, channels) = (gradient.channels, [grid.channels, padded]);
+        unsafe {
+            with_transform!(tile, transform_inputs(simd, grid, window.rows, block, inputs));
+        }
+        let channels = [in_channels, padded];
         with_tile_shape!(
             S,
             out_channels,
@@ -184,50 +167,18 @@ impl WithSimd for InverseTransformKernel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        with_transform!(self.tile, self.run(simd))
-    }
-}
-
-impl InverseTransformKernel<'_> {
-    #[inline(always)]
-    fn run<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
-        &self,
-        simd: S,
-    ) -> Vec<f32> {
-        let &Self { partials, in_channels, out_channels, .. } = self;
+        let Self { tile, partials, in_channels, out_channels } = self;
         let padded = out_channels.next_multiple_of(tile_width::<S>(out_channels));
         let pitch = pitch(in_channels, padded);
         let mut weight = vec![0.0; out_channels * in_channels * 9];
         let mut lines = vec![0.0; 9 * out_channels];
-        let zero = simd.splat_f32s(0.0);
         for channel in 0..in_channels {
             for column in (0..out_channels).step_by(S::F32_LANES) {
-                let mut rows = [[zero; 3]; N];
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let mut points = [zero; N];
-                    for (j, sum) in points.iter_mut().enumerate() {
-                        let index = (N * i + j) * pitch + channel * padded + column;
-                        for partial in partials {
-                            let partial = &partial[index..][..S::F32_LANES];
-                            // SAFETY: the slice has the length of a vector.
-                            *sum = simd.add_f32s(*sum, unsafe { load::<S>(partial.as_ptr()) });
-                        }
-                    }
-                    *row = T::kernel_gradient(simd, points);
-                }
-                for x in 0..3 {
-                    let mut values = [zero; N];
-                    for (i, row) in rows.iter().enumerate() {
-                        values[i] = row[x];
-                    }
-                    let transformed = T::kernel_gradient(simd, values);
-                    for (y, value) in transformed.into_iter().enumerate() {
-                        let line =
-                            &mut lines[(3 * y + x) * out_channels + column..][..S::F32_LANES];
-                        // SAFETY: the slice has the length of a vector.
-                        unsafe { store::<S>(line.as_mut_ptr(), value) };
-                    }
-                }
+                let (first, to) = (channel * padded + column, &mut lines[column..]);
+                with_transform!(
+                    tile,
+                    inverse_transform_kernel(simd, partials, [first, pitch], to, out_channels)
+                );
             }
             for (place, line) in lines.chunks_exact(out_channels).enumerate() {
                 for (column, &value) in line.iter().enumerate() {
@@ -236,5 +187,41 @@ impl InverseTransformKernel<'_> {
             }
         }
         weight
+    }
+}
+
+/// Writes `Gᵀ s G` for one vector of output channels to `lines`, with a distance of `out_channels` values between the
+/// nine values of the kernel. The sums at the first point start at `first`, those at the next `pitch` values further.
+#[inline(always)]
+fn inverse_transform_kernel<S: Simd, T: Transform<M, N>, const M: usize, const N: usize>(
+    simd: S,
+    partials: &[Vec<f32>],
+    [first, pitch]: [usize; 2],
+    lines: &mut [f32],
+    out_channels: usize,
+) {
+    let zero = simd.splat_f32s(0.0);
+    let mut rows = [[zero; 3]; N];
+    for (i, row) in rows.iter_mut().enumerate() {
+        let mut points = [zero; N];
+        for (j, sum) in points.iter_mut().enumerate() {
+            for partial in partials {
+                let partial = &partial[(N * i + j) * pitch + first..][..S::F32_LANES];
+                // SAFETY: the slice has the length of a vector.
+                *sum = simd.add_f32s(*sum, unsafe { load::<S>(partial.as_ptr()) });
+            }
+        }
+        *row = T::kernel_gradient(simd, points);
+    }
+    for x in 0..3 {
+        let mut values = [zero; N];
+        for (value, row) in values.iter_mut().zip(&rows) {
+            *value = row[x];
+        }
+        for (y, value) in T::kernel_gradient(simd, values).into_iter().enumerate() {
+            let line = &mut lines[(3 * y + x) * out_channels..][..S::F32_LANES];
+            // SAFETY: the slice has the length of a vector.
+            unsafe { store::<S>(line.as_mut_ptr(), value) };
+        }
     }
 }
