@@ -69,7 +69,12 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
         "Validation error after the last epoch, one seed. Time on the chain: forward pass and input gradient of all \
          coarse networks{batch}, from `costs.json`."
     );
-    Ok(format!("{}\n\n{}\n\n{}", counts(&own, results), lines(cells), remarks(&text, &records)))
+    Ok(format!(
+        "{}\n\n{}\n\n{}",
+        counts(&own, results),
+        lines(cells),
+        remarks(&text, &records, None)
+    ))
 }
 
 /// Returns the table of learning rates. The best rate for a network is bold once all of its runs have
@@ -98,7 +103,7 @@ pub(crate) fn rates(rows: &[Row], results: &Results) -> String {
     }
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let text = "Validation error (%) after the last epoch for each learning rate, one seed; the best one is bold.";
-    format!("{}\n\n{}", lines(cells), remarks(text, &records))
+    format!("{}\n\n{}", lines(cells), remarks(text, &records, None))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     sections.extend(losses(rows, results));
     let text = "One seed. A run that starts from another one takes the time of both. Losses are squared errors, each \
                 divided by the squared norm of its target: in the first step, and on average over the last steps.";
-    sections.push(remarks(text, &records));
+    sections.push(remarks(text, &records, None));
     sections.join("\n\n")
 }
 

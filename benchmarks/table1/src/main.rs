@@ -25,6 +25,7 @@ mod scratch;
 mod statistics;
 mod study;
 mod table;
+mod times;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -43,6 +44,7 @@ use record::Results;
 use row::Row;
 use runner::{Machine, command, output};
 use scratch::Scratch;
+use times::Times;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -73,6 +75,9 @@ struct Arguments {
     /// Note in each result that the machine also does other work
     #[arg(long)]
     shared: bool,
+    /// Measure the time of an image for all networks, in turn; nothing else should run on the machine
+    #[arg(long, conflicts_with_all = ["shared", "rehearse", "jobs", "workers", "threads", "full", "screening", "rates", "initialization"])]
+    times: bool,
     /// Show the remaining runs with their commands and estimated times, without training
     #[arg(long)]
     dry_run: bool,
@@ -194,7 +199,28 @@ fn run(arguments: Arguments) -> Result<bool> {
     let scratch =
         arguments.scratch.clone().ok_or("give the folder of unfinished runs with --scratch")?;
     let machine = machine(&arguments, &rows, scratch, here)?;
+    if arguments.times {
+        return measure(&machine, &rows, times::ROUNDS, &mut results);
+    }
     train(&machine, &rows, &mut results)
+}
+
+/// Measures the times of all networks. Returns false if it was interrupted.
+fn measure(machine: &Machine, rows: &[Row], rounds: usize, results: &mut Results) -> Result<bool> {
+    let stop = stopped_by_signals()?;
+    let times = Times::measure(machine, rows, rounds, &stop)?;
+    let Some(times) = times else { return Ok(false) };
+    results.set_times(times)?;
+    Ok(true)
+}
+
+/// Returns a flag that is set when the process is asked to stop.
+fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGINT, consts::SIGTERM] {
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 /// Trains the remaining runs. Only one process at a time may use the folder of unfinished runs.
@@ -211,11 +237,16 @@ fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool>
     fs::copy(&machine.parareal, &copied)
         .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
     let machine = Machine { parareal: copied, ..machine.clone() };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [consts::SIGINT, consts::SIGTERM] {
-        flag::register(signal, Arc::clone(&stop))?;
+    let stop = stopped_by_signals()?;
+    if !machine.run(rows, results, &stop)? {
+        return Ok(false);
     }
-    machine.run(rows, results, &stop)
+    if rows.iter().any(|row| results.epochs(row).is_none()) {
+        note(
+            "the runs whose number of epochs follows from measured times are left: run --times, then this again",
+        );
+    }
+    Ok(true)
 }
 
 /// Trains every row for a few steps in a new folder, and writes the tables and the picture there.
@@ -232,7 +263,8 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     let mut results = Results::read(&place.results)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let machine = machine(arguments, rows, folder.join("scratch"), here)?;
-    let done = train(&machine, rows, &mut results)?;
+    let done = (arguments.study() != Study::Small || measure(&machine, rows, 1, &mut results)?)
+        && train(&machine, rows, &mut results)?;
     place.write(rows, &results)?;
     let results = Results::read(&place.results)?;
     place.check(rows, &results)?;
@@ -324,7 +356,7 @@ fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
         );
         match run.epochs {
             Some(epochs) => println!("  {}", command(run.row, run.seed, epochs, &further)),
-            None => println!("  (the number of epochs follows from finished runs)"),
+            None => println!("  (the number of epochs follows from --times)"),
         }
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();

@@ -24,7 +24,7 @@ pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>
     for seed in 0..=last {
         for row in rows.iter().filter(|row| row.seeds.contains(&seed)) {
             if results.get(row, seed).is_none() {
-                let (epochs, seconds) = (results.epochs(row), seconds(row, rows, results));
+                let (epochs, seconds) = (results.epochs(row), seconds(row, results));
                 left.push(Pending { row, seed, epochs, seconds });
             }
         }
@@ -110,7 +110,7 @@ pub(crate) fn next<'a>(
 
 /// Estimates the duration of a run in seconds, from finished runs of the row or, without any, from a guess
 /// for an epoch.
-fn seconds(row: &Row, rows: &[Row], results: &Results) -> f64 {
+fn seconds(row: &Row, results: &Results) -> f64 {
     let finished = results.of(row);
     if !finished.is_empty() {
         let sum: f64 = finished.iter().map(|record| record.train_seconds).sum();
@@ -118,10 +118,7 @@ fn seconds(row: &Row, rows: &[Row], results: &Results) -> f64 {
     }
     match &row.epochs {
         Epochs::Fixed(epochs) => *epochs as f64 * row.guessed_epoch,
-        Epochs::AsLongAs { cut, .. } => {
-            let cut = rows.iter().find(|other| other.id == *cut);
-            cut.map_or(row.guessed_epoch, |cut| seconds(cut, rows, results))
-        }
+        Epochs::AsLongAs(other) => seconds(other, results),
     }
 }
 

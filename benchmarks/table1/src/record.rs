@@ -1,6 +1,5 @@
-//! Results of finished runs, one small JSON file each, and the numbers of epochs that are derived from them.
+//! Results of finished runs, one small JSON file each, and the measured times.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::row::{Epochs, Row};
+use crate::times::Times;
 
 /// The result of a finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,32 +76,16 @@ impl DistillationResult {
     }
 }
 
-/// A number of epochs that was derived from measured times, and these times.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Derived {
-    pub(crate) epochs: usize,
-    /// Median duration of an epoch of the serial network, in seconds.
-    pub(crate) serial_epoch_seconds: f64,
-    /// Median duration of an epoch of the cut network, in seconds.
-    pub(crate) cut_epoch_seconds: f64,
-    /// Seeds of the measured runs.
-    pub(crate) seeds: Vec<u64>,
-    /// Arguments of the two runs with the first of these seeds. A record with other arguments is ignored.
-    pub(crate) arguments: [Vec<String>; 2],
-}
-
 /// The folder of results.
 #[derive(Debug)]
 pub(crate) struct Results {
     folder: PathBuf,
     records: Vec<RunRecord>,
-    derived: BTreeMap<String, Derived>,
+    times: Option<Times>,
 }
 
-/// File with the derived numbers of epochs.
-const DERIVED: &str = "derived-epochs.json";
-/// Smallest number of pairs of runs with the same seed from which epochs are derived.
-const DERIVED_PAIRS: usize = 2;
+/// File with the measured times.
+const TIMES: &str = "times.json";
 
 impl Results {
     /// Reads all results in a folder. There are none if the folder does not exist.
@@ -109,8 +93,7 @@ impl Results {
     /// # Errors
     /// If a file cannot be read or parsed.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let mut results =
-            Self { folder: folder.into(), records: Vec::new(), derived: BTreeMap::new() };
+        let mut results = Self { folder: folder.into(), records: Vec::new(), times: None };
         let Ok(entries) = fs::read_dir(folder) else { return Ok(results) };
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -118,8 +101,8 @@ impl Results {
         for path in paths {
             let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
             let text = fs::read_to_string(&path).map_err(|error| told(&error))?;
-            if path.file_name().is_some_and(|name| name == DERIVED) {
-                results.derived = serde_json::from_str(&text).map_err(|error| told(&error))?;
+            if path.file_name().is_some_and(|name| name == TIMES) {
+                results.times = serde_json::from_str(&text).map_err(|error| told(&error))?;
             } else {
                 let record = serde_json::from_str(&text).map_err(|error| told(&error))?;
                 results.records.push(record);
@@ -149,12 +132,35 @@ impl Results {
         self.of(row).into_iter().find(|record| record.seed == seed)
     }
 
-    /// Returns the number of epochs of a row; `None` while it depends on runs that have not finished.
+    /// Returns the number of epochs of a row; `None` if it depends on times that have not been measured.
     pub(crate) fn epochs(&self, row: &Row) -> Option<usize> {
-        match row.epochs {
-            Epochs::Fixed(epochs) => Some(epochs),
-            Epochs::AsLongAs { .. } => Some(self.derived.get(&row.id)?.epochs),
+        match &row.epochs {
+            Epochs::Fixed(epochs) => Some(*epochs),
+            Epochs::AsLongAs(other) => {
+                let [own, others] = [row, other].map(|row| self.image_seconds(row));
+                Some(epochs_within(self.epochs(other)? as f64 * others?, own?))
+            }
         }
+    }
+
+    /// Returns the measured times.
+    pub(crate) fn times(&self) -> Option<&Times> {
+        self.times.as_ref()
+    }
+
+    /// Returns the measured time of a training image of a row's network, in seconds.
+    pub(crate) fn image_seconds(&self, row: &Row) -> Option<f64> {
+        self.times.as_ref()?.image_seconds(row)
+    }
+
+    /// Stores measured times, in place of earlier ones.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(crate) fn set_times(&mut self, times: Times) -> Result<()> {
+        self.write(TIMES, &times)?;
+        self.times = Some(times);
+        Ok(())
     }
 
     /// Stores the result of a run in its own file. A temporary file is written first and then renamed.
@@ -166,55 +172,6 @@ impl Results {
         self.write(&name, &record)?;
         self.records.retain(|other| (&other.row, other.seed) != (&record.row, record.seed));
         self.records.push(record);
-        Ok(())
-    }
-
-    /// Derives the numbers of epochs of rows that depend on other runs, and stores them.
-    ///
-    /// A number is derived from the median durations of epochs once two pairs of runs have finished. Later
-    /// runs do not change it. It is derived again if the settings have changed.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub(crate) fn derive(&mut self, rows: &[Row]) -> Result<()> {
-        let before = self.derived.clone();
-        for row in rows {
-            let Epochs::AsLongAs { serial, cut } = &row.epochs else { continue };
-            let find = |id: &String| rows.iter().find(|other| other.id == *id);
-            let (Some(serial), Some(cut)) = (find(serial), find(cut)) else { continue };
-            let (Some(e1), Some(e2)) = (self.epochs(serial), self.epochs(cut)) else { continue };
-            let current = |known: &&Derived| {
-                let seed = known.seeds.first().copied().unwrap_or_default();
-                known.arguments == [serial.arguments(seed, e1), cut.arguments(seed, e2)]
-            };
-            if self.derived.get(&row.id).filter(current).is_some() {
-                continue;
-            }
-            self.derived.remove(&row.id);
-            let (serial_runs, cut_runs) = (self.of(serial), self.of(cut));
-            let seed_of = |record: &&RunRecord| record.seed;
-            let both = serial_runs.iter().map(seed_of);
-            let both = both.filter(|seed| cut_runs.iter().any(|record| record.seed == *seed));
-            let seeds: Vec<u64> = both.collect();
-            if seeds.len() < DERIVED_PAIRS {
-                continue;
-            }
-            let typical = |runs: &[&RunRecord]| {
-                let own = runs.iter().filter(|record| seeds.contains(&record.seed));
-                median(own.flat_map(|record| &record.epoch_seconds).copied().collect())
-            };
-            let (serial_epoch_seconds, cut_epoch_seconds) =
-                (typical(&serial_runs), typical(&cut_runs));
-            let first = seeds[0];
-            let arguments = [serial.arguments(first, e1), cut.arguments(first, e2)];
-            let epochs = epochs_within(e2 as f64 * cut_epoch_seconds, serial_epoch_seconds);
-            let derived =
-                Derived { epochs, serial_epoch_seconds, cut_epoch_seconds, seeds, arguments };
-            self.derived.insert(row.id.clone(), derived);
-        }
-        if self.derived != before {
-            self.write(DERIVED, &self.derived)?;
-        }
         Ok(())
     }
 
@@ -230,19 +187,6 @@ impl Results {
 fn epochs_within(seconds: f64, epoch_seconds: f64) -> usize {
     // The cast saturates, and converts NaN to 0.
     ((seconds / epoch_seconds).round() as usize).max(1)
-}
-
-/// Returns the median of values; NaN if there are none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.as_slice() {
-        [] => f64::NAN,
-        values if values.len().is_multiple_of(2) => {
-            f64::midpoint(values[middle - 1], values[middle])
-        }
-        values => values[middle],
-    }
 }
 
 #[cfg(test)]
@@ -293,12 +237,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_median_is_the_middle_or_the_mean_of_both() {
-        assert_eq!(median(vec![3.0, 1.0, 50.0]), 3.0);
-        assert_eq!(median(vec![4.0, 1.0, 50.0, 2.0]), 3.0);
-    }
-
-    #[test]
     fn epochs_fill_the_time_of_another_run() {
         for (seconds, epoch, expected) in [(100.0, 10.0, 10), (104.0, 10.0, 10), (106.0, 10.0, 11)]
         {
@@ -308,48 +246,26 @@ pub(crate) mod tests {
         assert_eq!(epochs_within(0.0, 0.0), 1);
     }
 
+    /// Times of images in seconds: of N = 1 and of N = 3.
+    pub(crate) fn times(serial: f64, cut: f64) -> Times {
+        let image_seconds = [("cifar10-29-n1", serial), ("cifar10-29-n3-recommended", cut)];
+        Times::of(image_seconds.map(|(id, seconds)| (row(id), vec![seconds, 9.0, 0.0])))
+    }
+
     #[test]
-    fn the_epochs_of_the_same_wall_clock_follow_from_finished_runs_and_stay() {
+    fn the_epochs_of_the_same_wall_clock_follow_from_measured_times() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = study::small(false).unwrap();
-        let [serial, cut, same] =
-            ["cifar10-29-n1", "cifar10-29-n3-recommended", "cifar10-29-n1-same-time"].map(row);
+        let same = row("cifar10-29-n1-same-time");
         let mut results = Results::read(folder.path()).unwrap();
-        results.add(record(&serial, 1, 12, 0.3, 600.0)).unwrap();
-        results.derive(&rows).unwrap();
         assert_eq!(results.epochs(&same), None);
-        // The seeds differ, so these runs are not a pair.
-        results.add(record(&cut, 2, 12, 0.2, 1.0)).unwrap();
-        results.derive(&rows).unwrap();
-        assert_eq!(results.epochs(&same), None);
-        // A single pair is not enough.
-        results.add(record(&cut, 1, 12, 0.2, 1_110.0)).unwrap();
-        results.derive(&rows).unwrap();
-        assert_eq!(results.epochs(&same), None);
-        // The median durations of an epoch are 50 s for N = 1 and 92.5 s for N = 3. Only one of the rows has
-        // the third seed.
-        results.add(record(&serial, 2, 12, 0.3, 600.0)).unwrap();
-        results.add(record(&serial, 3, 12, 0.3, 6.0)).unwrap();
-        let mut slowed = record(&cut, 2, 12, 0.2, 1_110.0);
-        slowed.epoch_seconds[..5].fill(500.0);
-        slowed.epoch_seconds[5] = 1.0;
-        results.add(slowed).unwrap();
-        results.derive(&rows).unwrap();
+        results.set_times(times(0.050, 0.0925)).unwrap();
+        let results = Results::read(folder.path()).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        // Neither another run nor reading the file again changes the number.
-        results.add(record(&cut, 3, 12, 0.3, 6.0)).unwrap();
-        let mut results = Results::read(folder.path()).unwrap();
-        results.derive(&rows).unwrap();
-        assert_eq!(results.epochs(&same), Some(22));
-        // With another coarse unit, the number is derived again.
-        let mut rows = rows;
-        rows.iter_mut().for_each(|row| {
-            if row.id == cut.id {
-                row.network.depth = 38;
-            }
-        });
-        results.derive(&rows).unwrap();
-        assert_eq!(results.epochs(&same), None);
+        assert_eq!(results.times(), Some(&times(0.050, 0.0925)));
+        // The times of another network do not count.
+        let mut other = same;
+        other.network.depth = 38;
+        assert_eq!(results.epochs(&other), None);
     }
 
     #[test]

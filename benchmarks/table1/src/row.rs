@@ -10,17 +10,12 @@ use crate::paper::PaperCells;
 const HELD_OUT: f64 = 0.15;
 
 /// The length of the training of a row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Epochs {
     /// A number of epochs.
     Fixed(usize),
-    /// The number of epochs that takes as long as another row, from the measured times of both rows.
-    AsLongAs {
-        /// Identifier of the row whose epoch time is used.
-        serial: String,
-        /// Identifier of the row whose total training time is matched.
-        cut: String,
-    },
+    /// The number of epochs that takes as long as the runs of another row, from measured times of both networks.
+    AsLongAs(Box<Row>),
 }
 
 /// The run that provides the initial weights of a row's runs. Both runs have the same seed.
@@ -165,9 +160,10 @@ impl Row {
         self.limit_train = Some(32);
         self.network.depth = self.network.depth.min(56);
         self.seeds.truncate(2);
-        if let Epochs::Fixed(epochs) = &mut self.epochs {
-            *epochs = 2;
-        }
+        self.epochs = match self.epochs {
+            Epochs::Fixed(_) => Epochs::Fixed(2),
+            Epochs::AsLongAs(row) => Epochs::AsLongAs(Box::new(row.rehearsed())),
+        };
         self.source = self.source.map(|source| Source {
             row: Box::new(source.row.rehearsed()),
             epochs: 2,

@@ -68,7 +68,6 @@ impl Machine {
         results: &mut Results,
         stop: &AtomicBool,
     ) -> Result<bool> {
-        results.derive(rows)?;
         self.scratch.tidy(rows, results)?;
         let state = State { results, started: Started::default(), failures: Vec::new() };
         let (state, changed) = (Mutex::new(state), Condvar::new());
@@ -129,7 +128,6 @@ impl Machine {
                         record.train_seconds
                     ));
                     let stored = state.results.add(*record);
-                    let stored = stored.and_then(|()| state.results.derive(rows));
                     let tidied = stored.and_then(|()| self.scratch.tidy(rows, state.results));
                     state.failures.extend(tidied.err().map(failed));
                 }
@@ -283,7 +281,7 @@ fn ask_to_stop(child: &mut Child) -> Result<()> {
 }
 
 /// Returns the date in UTC, or `unknown` if the system has no `date` command.
-fn today() -> String {
+pub(crate) fn today() -> String {
     output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".into())
 }
 
@@ -300,6 +298,7 @@ mod tests {
 
     use super::*;
     use crate::study;
+    use crate::times::Times;
 
     /// A mock of `parareal`. It records its arguments, and writes a checkpoint and metrics: a distillation, a
     /// line for each epoch, and the end. It fails after the checkpoint unless there is a file `go-on` next to
@@ -392,19 +391,32 @@ mkdir -p "$run/checkpoints/step-00000001"
     }
 
     #[test]
-    fn a_run_that_depends_on_others_comes_after_them() {
+    fn runs_for_the_same_wall_clock_come_after_the_measurement() {
         let folder = tempfile::tempdir().unwrap();
         let machine = machine(folder.path());
         fs::create_dir(&machine.scratch.folder).unwrap();
         fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
         let rows = study::small(true).unwrap();
         let mut results = Results::read(&folder.path().join("results")).unwrap();
-        assert!(machine.run(&rows, &mut results, &AtomicBool::new(false)).unwrap());
+        let stop = AtomicBool::new(false);
+        assert!(machine.run(&rows, &mut results, &stop).unwrap());
+        for row in &rows {
+            let expected = if row.id == "cifar10-29-n1-same-time" { 0 } else { row.seeds.len() };
+            assert_eq!(results.of(row).len(), expected, "{}", row.id);
+        }
+        let times = Times::measure(&machine, &rows, 2, &stop).unwrap().unwrap();
+        // 10 s for 32 images.
+        assert!(times.image_seconds.values().all(|seconds| seconds[..] == [0.3125; 2]));
+        assert_eq!(times.image_seconds(&rows[0]), Some(0.3125));
+        results.set_times(times).unwrap();
+        assert!(machine.run(&rows, &mut results, &stop).unwrap());
         for row in &rows {
             assert_eq!(results.of(row).len(), row.seeds.len(), "{}", row.id);
         }
         let same = rows.iter().find(|row| row.id == "cifar10-29-n1-same-time").unwrap();
         assert_eq!(results.epochs(same), Some(2));
+        let stopped = AtomicBool::new(true);
+        assert_eq!(Times::measure(&machine, &rows, 2, &stopped).unwrap(), None);
     }
 
     #[test]

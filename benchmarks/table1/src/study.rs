@@ -292,7 +292,8 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     }
     let epochs = match kind {
         Kind::SameTime => {
-            Epochs::AsLongAs { serial: format!("{id}-n1"), cut: format!("{id}-n3-recommended") }
+            let cut = Kind::Cut(3, Coarse::RECOMMENDED);
+            Epochs::AsLongAs(Box::new(small_row(setup, cut, seeds)?))
         }
         _ => Epochs::Fixed(epochs),
     };

@@ -9,6 +9,7 @@ use crate::record::{Results, RunRecord};
 use crate::row::{Epochs, Row};
 use crate::statistics::Mean;
 use crate::study::{GOAL_PAIRS, GOALS};
+use crate::times::Times;
 
 /// Returns the headings of the groups of rows, in order.
 pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
@@ -64,6 +65,7 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
         "Test error after the last epoch: mean and standard error over seeds; differences are of runs with the same \
          seed.",
         &all,
+        results.times(),
     ));
     sections.join("\n\n")
 }
@@ -125,7 +127,13 @@ pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
 
 fn table(rows: &[&Row], results: &Results) -> String {
     let serial = results.of(rows[0]);
-    let seconds_of = |row: &Row| mean(&results.timed(row), |record| record.train_seconds);
+    let seconds_of = |row: &Row| {
+        let measured = results.image_seconds(row).zip(results.epochs(row));
+        match (measured, results.of(row).first()) {
+            (Some((image, epochs)), Some(run)) => Some(image * (run.train_images * epochs) as f64),
+            _ => mean(&results.timed(row), |record| record.train_seconds),
+        }
+    };
     let serial_seconds = seconds_of(rows[0]);
     let paper_serial = rows[0].paper.seconds;
     let has_paper_seconds = rows.iter().any(|row| row.paper.seconds.is_some());
@@ -180,30 +188,39 @@ fn table(rows: &[&Row], results: &Results) -> String {
 }
 
 /// Returns remarks on the runs: `text`, which explains the numbers, then when, where and how the runs were
-/// made.
-pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
+/// made. `times` are those of the wall clock, if they were measured apart from the runs.
+pub(crate) fn remarks(text: &str, records: &[&RunRecord], times: Option<&Times>) -> String {
     let distinct = |of: fn(&RunRecord) -> String| {
         let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
         values.into_iter().collect::<Vec<_>>()
     };
     let list = |of| distinct(of).join(", ");
-    let mut text = format!(
-        "{text} Wall clock: mean time of training without evaluations, {} at a time on {}. {} finished {} \
-         at {} {}.",
-        distinct(|record| record.runs_at_a_time.to_string()).join(" or ")
-            + if records.iter().all(|record| record.runs_at_a_time == 1) {
-                " run"
-            } else {
-                " runs"
-            },
+    let runs = match records.iter().all(|record| record.runs_at_a_time == 1) {
+        true => "run",
+        false => "runs",
+    };
+    let runs_at_a_time = format!(
+        "{} {runs} at a time on {}",
+        distinct(|record| record.runs_at_a_time.to_string()).join(" or "),
         list(|record| format!("{} cores of {}", record.cores, record.cpu)),
+    );
+    let wall_clock = match times {
+        None => format!("mean time of training without evaluations, {runs_at_a_time}"),
+        Some(Times { cpu, cores, commit, date, .. }) => format!(
+            "number of images and epochs times the time of an image in training, measured in turn with {cores} cores of \
+             {cpu} for each run, as `parareal train` uses them ({date}, commit {commit}). Errors are of \
+             {runs_at_a_time}"
+        ),
+    };
+    let mut text = format!(
+        "{text} Wall clock: {wall_clock}. {} finished {} at {} {}.",
         count(records.len(), "run"),
         days(&distinct(|record| record.date.clone())),
         if distinct(|record| record.commit.clone()).len() == 1 { "commit" } else { "commits" },
         list(|record| record.commit.clone()),
     );
     let shared = records.iter().filter(|record| record.shared_machine).count();
-    if shared > 0 {
+    if shared > 0 && times.is_none() {
         let _ = write!(
             text,
             " {shared} of {} runs shared the machine with other work, at the lowest priority: their wall clock is \
@@ -267,7 +284,7 @@ fn grouped(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::tests::{alone, record, row};
+    use crate::record::tests::{alone, record, row, times};
     use crate::study;
 
     #[test]
@@ -280,7 +297,6 @@ mod tests {
             results.add(alone(record(&serial, seed, 12, one, 600.0))).unwrap();
             results.add(alone(record(&cut, seed, 12, three, 900.0))).unwrap();
         }
-        results.derive(&rows).unwrap();
         let text = markdown(&rows, &results);
         let line = |start: &str| {
             let start = format!("| {start} |");
@@ -299,7 +315,7 @@ mod tests {
                 cut.title
             )
         );
-        assert!(line("N = 1, wall clock of N = 3 (18 epochs)").contains("| - | 0 | - | - | - |"));
+        assert!(line("N = 1, wall clock of N = 3").contains("| - | 0 | - | - | - |"));
         assert!(text.contains("8,336 training and 1,017 test images, 12 epochs"), "{text}");
         assert!(!text.contains("shared the machine"), "{text}");
         assert!(!text.contains("MNIST") && !text.contains("paper: wall clock"), "{text}");
@@ -318,6 +334,25 @@ mod tests {
         results.add(alone(record(&serial, 2, 12, 0.3, 600.0))).unwrap();
         let text = markdown(&rows, &results);
         assert!(text.contains("| N = 1 | 0.31M | 2 | 30.00 ± 0.00 | - | 10.0 min | - |"), "{text}");
+    }
+
+    #[test]
+    fn the_wall_clock_is_that_of_measured_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = study::small(false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        let cut = row("cifar10-29-n3-recommended");
+        results.add(alone(record(&row("cifar10-29-n1"), 1, 12, 0.3, 6000.0))).unwrap();
+        results.add(record(&cut, 1, 12, 0.2, 6000.0)).unwrap();
+        // 8,336 images and 12 epochs.
+        results.set_times(times(0.006, 0.012)).unwrap();
+        let text = markdown(&rows, &results);
+        assert!(text.contains("| N = 1 | 0.31M | 1 | 30.00 | - | 10.0 min | - |"), "{text}");
+        let line = format!("| {} | 0.31M | 1 | 20.00 | -10.00 | 20.0 min | -100.0 % |", cut.title);
+        assert!(text.contains(&line), "{text}");
+        assert!(text.contains("| N = 1, wall clock of N = 3 (24 epochs) | - | 0 |"), "{text}");
+        assert!(text.contains("(2026-01-02, commit 0123abc)"), "{text}");
+        assert!(!text.contains("shared the machine"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,180 @@
+//! Durations of an epoch, measured in turn while nothing else runs on the machine.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parareal_run::{Line, names};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::row::{Row, Training};
+use crate::runner::{Machine, today};
+
+/// Numbers of training and of test images of a timed run.
+const IMAGES: [usize; 2] = [1_024, 32];
+/// Epochs of a timed run. The last one is measured, when all memory has been allocated.
+const EPOCHS: usize = 2;
+/// Learning rate of all timed runs.
+const LEARNING_RATE: f64 = 0.01;
+/// Rounds of timed runs; each round has all networks.
+pub(crate) const ROUNDS: usize = 5;
+
+/// Times of an image in training, with workers and threads as `parareal train` chooses them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Times {
+    /// Seconds for each training image, one for each round, by the arguments of `parareal train`.
+    pub(crate) image_seconds: BTreeMap<String, Vec<f64>>,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) commit: String,
+    /// Date of the measurement, in UTC.
+    pub(crate) date: String,
+}
+
+impl Times {
+    /// Returns the median time of a training image of a row's network; `None` if it was not measured.
+    pub(crate) fn image_seconds(&self, row: &Row) -> Option<f64> {
+        median(self.image_seconds.get(&arguments(row).join(" "))?.clone())
+    }
+
+    /// Measures the networks of all rows in turn. Returns `None` if `stop` was set.
+    ///
+    /// # Errors
+    /// If a run fails.
+    pub(crate) fn measure(
+        machine: &Machine,
+        rows: &[Row],
+        rounds: usize,
+        stop: &AtomicBool,
+    ) -> Result<Option<Self>> {
+        let mut image_seconds = BTreeMap::<_, Vec<f64>>::new();
+        let folder = machine.scratch.folder.join("times");
+        for round in 1..=rounds {
+            for row in rows {
+                let times = image_seconds.entry(arguments(row).join(" ")).or_default();
+                // Another row has the same network.
+                if times.len() == round {
+                    continue;
+                }
+                let timed = time(machine, row, &folder);
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let seconds = timed?;
+                crate::note(&format!(
+                    "{}: {}, round {round} of {rounds}: {:.2} ms for an image",
+                    row.group,
+                    row.title,
+                    1e3 * seconds
+                ));
+                times.push(seconds);
+            }
+        }
+        let Machine { cpu, commit, cores, .. } = machine.clone();
+        Ok(Some(Self { image_seconds, cpu, cores, commit, date: today() }))
+    }
+}
+
+/// Returns the arguments of `parareal train` for a timed run. Rows with the same network and data share them.
+fn arguments(row: &Row) -> Vec<String> {
+    let Row { mut training, .. } = row.clone();
+    if let Training::Small { limit_test, learning_rate, .. } = &mut training {
+        (*limit_test, *learning_rate) = (Some(IMAGES[1]), LEARNING_RATE);
+    }
+    let limit = row.limit_train.map_or(IMAGES[0], |limit| limit.min(IMAGES[0]));
+    let row = Row { limit_train: Some(limit), training, ..row.clone() };
+    row.arguments(1, EPOCHS)
+}
+
+/// Returns the time of an image in the last epoch of a run, in seconds.
+fn time(machine: &Machine, row: &Row, folder: &Path) -> Result<f64> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(&machine.scratch.folder)?;
+    let log = machine.scratch.folder.join("times.log");
+    let mut command = Command::new(&machine.parareal);
+    command.arg("train").args(arguments(row)).arg("--output").arg(folder);
+    if let Some(data_dir) = &machine.data_dir {
+        command.arg("--data-dir").arg(data_dir);
+    }
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log)?)
+        .status()
+        .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
+    if !status.success() {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let last = text.lines().last().unwrap_or("no error message");
+        return Err(format!("parareal train: {status}: {last}").into());
+    }
+    let mut last = None;
+    for line in fs::read_to_string(folder.join(names::METRICS))?.lines() {
+        if let Line::Epoch(epoch) = serde_json::from_str(line)? {
+            last = Some(epoch.seconds);
+        }
+    }
+    fs::remove_dir_all(folder)?;
+    fs::remove_file(log)?;
+    let images = row.limit_train.map_or(IMAGES[0], |limit| limit.min(IMAGES[0]));
+    Ok(last.ok_or("no epoch was trained")? / images as f64)
+}
+
+/// Returns the median of values; `None` if there are none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.as_slice() {
+        [] => None,
+        values if values.len().is_multiple_of(2) => {
+            Some(f64::midpoint(values[middle - 1], values[middle]))
+        }
+        values => Some(values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::row;
+
+    impl Times {
+        /// Times of the networks of some rows.
+        pub(crate) fn of<const N: usize>(rows: [(Row, Vec<f64>); N]) -> Self {
+            let image_seconds = rows.map(|(row, seconds)| (arguments(&row).join(" "), seconds));
+            Self {
+                image_seconds: image_seconds.into(),
+                cpu: "some processor".into(),
+                cores: 2,
+                commit: "0123abc".into(),
+                date: "2026-01-02".into(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_median_is_the_middle_or_the_mean_of_both() {
+        assert_eq!(median(vec![3.0, 1.0, 50.0]), Some(3.0));
+        assert_eq!(median(vec![4.0, 1.0, 50.0, 2.0]), Some(3.0));
+        assert_eq!(median(Vec::new()), None);
+    }
+
+    #[test]
+    fn rows_with_the_same_network_and_images_share_their_time() {
+        let [serial, same, cut] =
+            ["cifar10-29-n1", "cifar10-29-n1-same-time", "cifar10-29-n3-recommended"].map(row);
+        assert_eq!(arguments(&serial), arguments(&same));
+        assert_ne!(arguments(&serial), arguments(&cut));
+        let rate = Training::Small { learning_rate: 0.2, batch_size: 32, limit_test: None };
+        assert_eq!(arguments(&Row { training: rate, ..serial.clone() }), arguments(&serial));
+        assert_eq!(
+            arguments(&serial).join(" "),
+            "--dataset cifar10 --depth 29 --subnetworks 1 --limit-train 1024 --epochs 2 --limit-test 32 \
+             --batch-size 32 --learning-rate 0.01 --schedule step --milestones 1 --seed 1"
+        );
+    }
+}
