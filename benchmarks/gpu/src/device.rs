@@ -31,7 +31,7 @@ fn expected() -> String {
     "expected cpu, or cuda with a number, for example cuda:0".into()
 }
 
-#[cfg(any(feature = "cuda", feature = "cuda-unfused"))]
+#[cfg(feature = "cuda")]
 fn cuda(number: usize) -> Result<Device, String> {
     let devices = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
     let found = devices.len();
@@ -39,7 +39,7 @@ fn cuda(number: usize) -> Result<Device, String> {
     device.ok_or_else(|| format!("the CUDA driver found {found} devices (numbers start at 0)"))
 }
 
-#[cfg(not(any(feature = "cuda", feature = "cuda-unfused")))]
+#[cfg(not(feature = "cuda"))]
 fn cuda(_: usize) -> Result<Device, String> {
     Err("this program was built without the feature `cuda`".into())
 }

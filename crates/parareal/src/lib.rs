@@ -74,7 +74,7 @@
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
 //! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | additional devices, through Burn's backends |
-//! | `tuned` | Burn's operation fusion and autotuning; enabled by the device features |
+//! | `tuned` | Burn's autotuning, with a cache on disk; enabled by the device features |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod exec;
