@@ -1,5 +1,7 @@
 //! Chains of convolutions as single nodes of Burn's automatic differentiation on its CPU backend.
 
+use std::sync::Arc;
+
 use burn::backend::Flex;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -9,13 +11,13 @@ use burn::tensor::Tensor;
 use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
 use crate::conv::PreactivationConv;
-use crate::cpu::convolution::Convolution;
 use crate::cpu::folded_norm::FoldedNorm;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
 use crate::cpu::moments::mean_and_variance;
 use crate::flex::{Operand, from_vec, slice, slice_mut, to_contiguous};
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
+use crate::saved_chain::{SavedChain, SavedConv, SavedInput, recomputable_chain, remember};
 use crate::simd::SimdLevel;
 
 /// The tensor that is added to the output of the last convolution.
@@ -44,6 +46,10 @@ pub(crate) fn chain(
         Residual::None | Residual::Input => None,
     };
 
+    let input = values.clone();
+    let adds_input = matches!(residual, Residual::Input);
+    let origin = node.as_ref().filter(|_| adds_input);
+    let origin = origin.and_then(|node| recomputable_chain(node.id()));
     let mut nodes = vec![node];
     let (mut convs, mut all) = (Vec::<SavedConv>::with_capacity(layers.len()), Vec::new());
     let mut measured = None;
@@ -66,9 +72,10 @@ pub(crate) fn chain(
                 norm
             },
         );
-        let conv = SavedConv { geometry, input: values, weight: weight.values, norm };
+        let kept = SavedInput::Values(values.clone());
+        let conv = SavedConv { geometry, input: kept, weight: weight.values, norm };
         let add = match residual {
-            Residual::Input if is_last => convs.first().map(|first| slice(&first.input)),
+            Residual::Input if is_last => Some(slice(&input)),
             Residual::Tensor(_) if is_last => other.as_ref().map(Operand::slice),
             _ => None,
         };
@@ -76,15 +83,21 @@ pub(crate) fn chain(
         let next = layers.get(index + 1).and_then(|next| next.normalization.as_ref());
         let measure =
             next.is_some_and(|next| matches!(next.statistics, NormStatistics::Batch(None)));
-        let (output, found) = conv.convolution().forward(level, add, measure);
+        let (output, found) = conv.convolution(&values).forward(level, add, measure);
         measured = found;
-        let [rows, columns] = geometry.output();
-        values = from_vec(output, [geometry.batch, rows, columns, geometry.out_channels]);
+        values = from_vec(output, conv.output_shape());
         convs.push(conv);
     }
     nodes.extend(other.map(|other| other.node));
-    let state = State { convs, adds_input: matches!(residual, Residual::Input) };
-    Some((record_chain(nodes, state, values), all))
+    if let (Some(origin), [first, ..]) = (origin, &mut convs[..]) {
+        first.input = SavedInput::OutputOf(origin);
+    }
+    let saved = Arc::new(SavedChain { convs, adds_input });
+    let output = record_chain(nodes, saved.clone(), values);
+    if let Some(node) = Operand::new(&output).and_then(|output| output.node) {
+        remember(node.id(), &saved);
+    }
+    Some((output, all))
 }
 
 /// The operands of one convolution.
@@ -167,56 +180,12 @@ fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
     ChannelStatistics { mean, variance }
 }
 
-/// The data that the backward pass needs.
-#[derive(Clone, Debug)]
-struct State {
-    convs: Vec<SavedConv>,
-    adds_input: bool,
-}
-
-/// One convolution of the chain, saved for the backward pass.
-#[derive(Clone, Debug)]
-struct SavedConv {
-    geometry: Geometry,
-    input: FlexTensor,
-    weight: FlexTensor,
-    norm: Option<FoldedNorm>,
-}
-
-impl SavedConv {
-    fn convolution(&self) -> Convolution<'_> {
-        Convolution {
-            geometry: self.geometry,
-            input: slice(&self.input),
-            activation: self.norm.as_ref().map(|norm| &norm.map),
-            weight: slice(&self.weight),
-        }
-    }
-
-    /// Computes the gradient of the weight alone from the gradient of the output.
-    fn weight_gradient(&self, level: SimdLevel, gradient: &FlexTensor) -> Option<FlexTensor> {
-        let saved = self.norm.as_ref().map(FoldedNorm::saved_statistics);
-        let mask = GradientMask { input: false, weight: true };
-        let found = self.convolution().backward(level, slice(gradient), saved, mask, None);
-        let Geometry { in_channels, out_channels, kernel, .. } = self.geometry;
-        found.weight.map(|values| from_vec(values, [out_channels, in_channels, kernel, kernel]))
-    }
-
-    /// The number of parents that this convolution adds to the node: its weight, and with a
-    /// normalization also scale and shift.
-    fn parents(&self) -> usize {
-        if self.norm.is_some() { 3 } else { 1 }
-    }
-
-    /// The indices of weight, scale and shift among the parents, starting at `begin`.
-    fn parents_from(&self, begin: usize) -> [Option<usize>; 3] {
-        let normalized = self.norm.is_some();
-        [Some(begin), normalized.then_some(begin + 1), normalized.then_some(begin + 2)]
-    }
-}
-
 /// Adds the chain to the graph of its operands, if they are in one.
-fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTensor) -> Tensor<4> {
+fn record_chain(
+    parents: Vec<Option<NodeGuard>>,
+    state: Arc<SavedChain>,
+    output: FlexTensor,
+) -> Tensor<4> {
     match parents.len() {
         2 => record_parents::<2>(parents, state, output),
         4 => record_parents::<4>(parents, state, output),
@@ -232,7 +201,7 @@ fn record_chain(parents: Vec<Option<NodeGuard>>, state: State, output: FlexTenso
 
 fn record_parents<const N: usize>(
     parents: Vec<Option<NodeGuard>>,
-    state: State,
+    state: Arc<SavedChain>,
     output: FlexTensor,
 ) -> Tensor<4> {
     let parents: [_; N] = parents.try_into().expect("the caller has counted them");
@@ -243,14 +212,14 @@ fn record_parents<const N: usize>(
 struct ChainBackward;
 
 impl<const N: usize> Backward<Flex, N> for ChainBackward {
-    type State = State;
+    type State = Arc<SavedChain>;
 
-    fn backward(self, ops: Ops<State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let level = SimdLevel::current();
         let id = |index: usize| -> Option<NodeId> {
             ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
         };
-        let State { convs, adds_input } = &ops.state;
+        let SavedChain { convs, adds_input } = &*ops.state;
         let mut gradient = to_contiguous(grads.consume::<Flex>(&ops.node));
         // Index of the first parent of the current convolution. The loop starts with the last
         // convolution.
@@ -273,17 +242,16 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
                 input: goes_on || scale.is_some() || shift.is_some(),
                 weight: weight.is_some() && deferred.is_none(),
             };
-            let Geometry { batch, in_channels, out_channels, kernel, .. } = conv.geometry;
-            let mut after = along.take().map(|values| {
-                let [rows, columns] = conv.geometry.output();
-                from_vec(values, [batch, rows, columns, out_channels])
-            });
+            let input = conv.input.values(level);
+            let mut after = along.take().map(|values| from_vec(values, conv.output_shape()));
             if let Some(id) = deferred {
-                let (conv, after) = (conv.clone(), after.as_ref().unwrap_or(&gradient).clone());
+                let input = SavedInput::Values(input.clone());
+                let conv = SavedConv { input, ..conv.clone() };
+                let after = after.as_ref().unwrap_or(&gradient).clone();
                 defer(id, move || conv.weight_gradient(level, &after));
             }
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
-            let convolution = conv.convolution();
+            let convolution = conv.convolution(&input);
             let found = match after.take() {
                 // The gradient of the input is added in place to the gradient of the skip
                 // connection.
@@ -295,14 +263,11 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
                 None => convolution.backward(level, slice(&gradient), saved, mask, None),
             };
             if let (Some(id), Some(values)) = (weight, found.weight) {
-                grads.register::<Flex>(
-                    id,
-                    from_vec(values, [out_channels, in_channels, kernel, kernel]),
-                );
+                grads.register::<Flex>(id, conv.weight_tensor(values));
             }
             for (id, values) in [(scale, found.scale), (shift, found.shift)] {
                 if let (Some(id), Some(values)) = (id, values) {
-                    grads.register::<Flex>(id, from_vec(values, [in_channels]));
+                    grads.register::<Flex>(id, from_vec(values, [conv.geometry.in_channels]));
                 }
             }
             along = found.input;

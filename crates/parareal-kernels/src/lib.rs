@@ -66,6 +66,7 @@ mod fused_chain;
 mod fused_depthwise;
 mod fused_resample;
 mod normalization;
+mod saved_chain;
 mod sgd;
 mod simd;
 

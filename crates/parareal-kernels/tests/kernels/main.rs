@@ -4,5 +4,6 @@ mod against_composed;
 mod common;
 mod depthwise;
 mod levels;
+mod recomputed_outputs;
 mod resample;
 mod units;
