@@ -48,6 +48,23 @@ use times::Times;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Flags that have no effect on `--times`, or no times.
+const NOT_WITH_TIMES: [&str; 13] = [
+    "shared",
+    "jobs",
+    "workers",
+    "threads",
+    "dry_run",
+    "rehearse",
+    "summary",
+    "write",
+    "check",
+    "full",
+    "screening",
+    "rates",
+    "initialization",
+];
+
 /// Trains the remaining runs of a table and stores their results; resumes interrupted runs
 #[derive(Parser, Debug)]
 #[command(name = "table1")]
@@ -76,7 +93,7 @@ struct Arguments {
     #[arg(long)]
     shared: bool,
     /// Measure the time of an image for all networks, in turn; nothing else should run on the machine
-    #[arg(long, conflicts_with_all = ["shared", "rehearse", "jobs", "workers", "threads", "full", "screening", "rates", "initialization"])]
+    #[arg(long, conflicts_with_all = NOT_WITH_TIMES)]
     times: bool,
     /// Show the remaining runs with their commands and estimated times, without training
     #[arg(long)]
@@ -199,10 +216,27 @@ fn run(arguments: Arguments) -> Result<bool> {
     let scratch =
         arguments.scratch.clone().ok_or("give the folder of unfinished runs with --scratch")?;
     let machine = machine(&arguments, &rows, scratch, here)?;
+    let (machine, _lock) = prepared(&machine)?;
     if arguments.times {
         return measure(&machine, &rows, times::ROUNDS, &mut results);
     }
     train(&machine, &rows, &mut results)
+}
+
+/// Locks the folder of unfinished runs, which only one process at a time may use, until the file is dropped, and
+/// copies the program, so that a build during the runs does not affect them.
+fn prepared(machine: &Machine) -> Result<(Machine, File)> {
+    let scratch = &machine.scratch.folder;
+    fs::create_dir_all(scratch)?;
+    let lock = File::create(scratch.join(".lock"))?;
+    let in_use = || {
+        format!("another table1 process is using {}; wait for it, or stop it", scratch.display())
+    };
+    lock.try_lock().map_err(|_| in_use())?;
+    let copied = scratch.join("parareal");
+    fs::copy(&machine.parareal, &copied)
+        .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
+    Ok((Machine { parareal: copied, ..machine.clone() }, lock))
 }
 
 /// Measures the times of all networks. Returns false if it was interrupted.
@@ -210,7 +244,17 @@ fn measure(machine: &Machine, rows: &[Row], rounds: usize, results: &mut Results
     let stop = stopped_by_signals()?;
     let times = Times::measure(machine, rows, rounds, &stop)?;
     let Some(times) = times else { return Ok(false) };
+    let counted: Vec<_> = rows.iter().map(|row| results.of(row).len()).collect();
     results.set_times(times)?;
+    for (row, counted) in rows.iter().zip(counted) {
+        if results.of(row).len() < counted {
+            note(&format!(
+                "{}, {}: finished runs no longer count, because the times require another number of epochs; they \
+                 will be repeated",
+                row.group, row.title
+            ));
+        }
+    }
     Ok(true)
 }
 
@@ -223,27 +267,15 @@ fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Trains the remaining runs. Only one process at a time may use the folder of unfinished runs.
+/// Trains the remaining runs. Returns false if it was interrupted.
 fn train(machine: &Machine, rows: &[Row], results: &mut Results) -> Result<bool> {
-    let scratch = &machine.scratch.folder;
-    fs::create_dir_all(scratch)?;
-    let lock = File::create(scratch.join(".lock"))?;
-    let in_use = || {
-        format!("another table1 process is using {}; wait for it, or stop it", scratch.display())
-    };
-    lock.try_lock().map_err(|_| in_use())?;
-    // The program is copied, so that a build during the runs does not affect them.
-    let copied = scratch.join("parareal");
-    fs::copy(&machine.parareal, &copied)
-        .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
-    let machine = Machine { parareal: copied, ..machine.clone() };
     let stop = stopped_by_signals()?;
     if !machine.run(rows, results, &stop)? {
         return Ok(false);
     }
     if rows.iter().any(|row| results.epochs(row).is_none()) {
         note(
-            "the runs whose number of epochs follows from measured times are left: run --times, then this again",
+            "some numbers of epochs follow from measured times: run with --times, then repeat this command",
         );
     }
     Ok(true)
@@ -263,6 +295,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     let mut results = Results::read(&place.results)?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let machine = machine(arguments, rows, folder.join("scratch"), here)?;
+    let (machine, _lock) = prepared(&machine)?;
     let done = (arguments.study() != Study::Small || measure(&machine, rows, 1, &mut results)?)
         && train(&machine, rows, &mut results)?;
     place.write(rows, &results)?;

@@ -11,7 +11,7 @@ use crate::scratch::{Scratch, has_checkpoint, is_complete};
 pub(crate) struct Pending<'a> {
     pub(crate) row: &'a Row,
     pub(crate) seed: u64,
-    /// Number of epochs; `None` while it depends on other runs.
+    /// Number of epochs; `None` until the times that it follows from are measured.
     pub(crate) epochs: Option<usize>,
     /// Estimated training time in seconds.
     pub(crate) seconds: f64,

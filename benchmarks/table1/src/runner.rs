@@ -161,34 +161,18 @@ impl Machine {
         }
         fs::create_dir_all(&self.scratch.folder)?;
         let mut command = with_low_priority(&self.parareal);
-        command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::options().create(true).append(true).open(&log)?);
-        // Signals from a terminal reach only this program, which passes them on.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child =
-            command.spawn().map_err(|error| format!("{}: {error}", self.parareal.display()))?;
-        let mut asked = false;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if stop.load(Ordering::Relaxed) && !asked {
-                asked = true;
-                ask_to_stop(&mut child)?;
-            }
-            thread::sleep(PERIOD);
-        };
-        match status.code() {
-            Some(0) => {}
-            _ if asked => return Ok(Ended::Interrupted),
-            _ => {
-                let text = fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or("no error message");
-                return Err(format!("parareal train: {status}: {last}").into());
-            }
+        command.args(&arguments);
+        if !run_to_end(command, &log, stop)? {
+            return Ok(Ended::Interrupted);
         }
         Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
+    }
+
+    /// Returns the number of training images of a row's runs, held-out images included.
+    pub(crate) fn train_images(&self, row: &Row) -> usize {
+        let images = self.images.iter().find(|(name, _)| *name == row.dataset);
+        let train = images.map_or(0, |(_, [train, _])| *train);
+        row.limit_train.map_or(train, |limit| limit.min(train))
     }
 
     /// Returns the result of a complete run.
@@ -212,8 +196,8 @@ impl Machine {
             return Err(format!("{} of {epochs} epochs were trained", errors.len()).into());
         }
         let images = self.images.iter().find(|(name, _)| *name == row.dataset);
-        let [train, test] = images.map_or([0, 0], |(_, images)| *images);
-        let train = row.limit_train.map_or(train, |limit| limit.min(train));
+        let test = images.map_or(0, |(_, [_, test])| *test);
+        let train = self.train_images(row);
         let held_out = row.held_out_images(train);
         Ok(RunRecord {
             row: row.id.clone(),
@@ -236,6 +220,42 @@ impl Machine {
             commit: self.commit.clone(),
             date: today(),
         })
+    }
+}
+
+/// Runs `parareal train`, whose messages are appended to `log`, and asks it to stop once `stop` is set.
+///
+/// Returns false if it was asked to stop before it had finished.
+///
+/// # Errors
+/// If it cannot be started or fails. The message has its last line.
+pub(crate) fn run_to_end(mut command: Command, log: &Path, stop: &AtomicBool) -> Result<bool> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(File::options().create(true).append(true).open(log)?);
+    // Signals from a terminal reach only this program, which passes them on.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let program = command.get_program().to_owned();
+    let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+    let mut asked = false;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if stop.load(Ordering::Relaxed) && !asked {
+            asked = true;
+            ask_to_stop(&mut child)?;
+        }
+        thread::sleep(PERIOD);
+    };
+    match status.code() {
+        Some(0) => Ok(true),
+        _ if asked => Ok(false),
+        _ => {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let last = text.lines().last().unwrap_or("no error message");
+            Err(format!("parareal train: {status}: {last}").into())
+        }
     }
 }
 

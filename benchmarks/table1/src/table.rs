@@ -22,10 +22,10 @@ pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
     groups
 }
 
-/// Returns the title of a row, with the number of epochs if it was derived.
+/// Returns the title of a row, with the number of epochs if it follows from measured times.
 pub(crate) fn title(row: &Row, results: &Results) -> String {
     match (&row.epochs, results.epochs(row)) {
-        (Epochs::AsLongAs { .. }, Some(epochs)) => {
+        (Epochs::AsLongAs(_), Some(epochs)) => {
             format!("{} ({epochs} epochs)", row.title)
         }
         _ => row.title.clone(),
@@ -128,11 +128,11 @@ pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
 fn table(rows: &[&Row], results: &Results) -> String {
     let serial = results.of(rows[0]);
     let seconds_of = |row: &Row| {
-        let measured = results.image_seconds(row).zip(results.epochs(row));
-        match (measured, results.of(row).first()) {
-            (Some((image, epochs)), Some(run)) => Some(image * (run.train_images * epochs) as f64),
-            _ => mean(&results.timed(row), |record| record.train_seconds),
+        if results.times().is_none() {
+            return mean(&results.timed(row), |record| record.train_seconds);
         }
+        let run = results.of(row).into_iter().next()?;
+        Some(results.image_seconds(row)? * (run.train_images * results.epochs(row)?) as f64)
     };
     let serial_seconds = seconds_of(rows[0]);
     let paper_serial = rows[0].paper.seconds;
@@ -207,8 +207,8 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord], times: Option<&Times>)
     let wall_clock = match times {
         None => format!("mean time of training without evaluations, {runs_at_a_time}"),
         Some(Times { cpu, cores, commit, date, .. }) => format!(
-            "number of images and epochs times the time of an image in training, measured in turn with {cores} cores of \
-             {cpu} for each run, as `parareal train` uses them ({date}, commit {commit}). Errors are of \
+            "images times epochs times the time of an image in training. That time was measured with one run at a time \
+             on {cores} cores of {cpu}, networks in turn ({date}, commit {commit}). The errors are from runs trained \
              {runs_at_a_time}"
         ),
     };
@@ -353,6 +353,13 @@ mod tests {
         assert!(text.contains("| N = 1, wall clock of N = 3 (24 epochs) | - | 0 |"), "{text}");
         assert!(text.contains("(2026-01-02, commit 0123abc)"), "{text}");
         assert!(!text.contains("shared the machine"), "{text}");
+        // A network without a measured time has no wall clock.
+        results.add(alone(record(&row("cifar10-29-n3-basic"), 1, 12, 0.2, 60.0))).unwrap();
+        let text = markdown(&rows, &results);
+        assert!(
+            text.contains("| N = 3, basic × 4 | 0.31M | 1 | 20.00 | -10.00 | - | - |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,17 +1,16 @@
-//! Durations of an epoch, measured in turn while nothing else runs on the machine.
+//! Times of an image in training, measured in turn while nothing else runs on the machine.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use parareal_run::{Line, names};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::row::{Row, Training};
-use crate::runner::{Machine, today};
+use crate::runner::{Machine, run_to_end, today};
 
 /// Numbers of training and of test images of a timed run.
 const IMAGES: [usize; 2] = [1_024, 32];
@@ -37,7 +36,7 @@ pub(crate) struct Times {
 impl Times {
     /// Returns the median time of a training image of a row's network; `None` if it was not measured.
     pub(crate) fn image_seconds(&self, row: &Row) -> Option<f64> {
-        median(self.image_seconds.get(&arguments(row).join(" "))?.clone())
+        median(self.image_seconds.get(&key(row))?.clone())
     }
 
     /// Measures the networks of all rows in turn. Returns `None` if `stop` was set.
@@ -51,19 +50,14 @@ impl Times {
         stop: &AtomicBool,
     ) -> Result<Option<Self>> {
         let mut image_seconds = BTreeMap::<_, Vec<f64>>::new();
-        let folder = machine.scratch.folder.join("times");
         for round in 1..=rounds {
             for row in rows {
-                let times = image_seconds.entry(arguments(row).join(" ")).or_default();
+                let times = image_seconds.entry(key(row)).or_default();
                 // Another row has the same network.
                 if times.len() == round {
                     continue;
                 }
-                let timed = time(machine, row, &folder);
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                let seconds = timed?;
+                let Some(seconds) = time(machine, row, stop)? else { return Ok(None) };
                 crate::note(&format!(
                     "{}: {}, round {round} of {rounds}: {:.2} ms for an image",
                     row.group,
@@ -78,39 +72,36 @@ impl Times {
     }
 }
 
-/// Returns the arguments of `parareal train` for a timed run. Rows with the same network and data share them.
-fn arguments(row: &Row) -> Vec<String> {
-    let Row { mut training, .. } = row.clone();
-    if let Training::Small { limit_test, learning_rate, .. } = &mut training {
+/// Returns a row with the training of a timed run. Rows with the same network and data become the same.
+fn timed(row: &Row) -> Row {
+    let mut row = row.clone();
+    row.limit_train = Some(row.limit_train.map_or(IMAGES[0], |limit| limit.min(IMAGES[0])));
+    if let Training::Small { limit_test, learning_rate, .. } = &mut row.training {
         (*limit_test, *learning_rate) = (Some(IMAGES[1]), LEARNING_RATE);
     }
-    let limit = row.limit_train.map_or(IMAGES[0], |limit| limit.min(IMAGES[0]));
-    let row = Row { limit_train: Some(limit), training, ..row.clone() };
-    row.arguments(1, EPOCHS)
+    row
 }
 
-/// Returns the time of an image in the last epoch of a run, in seconds.
-fn time(machine: &Machine, row: &Row, folder: &Path) -> Result<f64> {
+/// Returns the arguments of `parareal train` for a timed run, which identify the network.
+fn key(row: &Row) -> String {
+    timed(row).arguments(1, EPOCHS).join(" ")
+}
+
+/// Runs `parareal train`, and returns the time of an image in its last epoch in seconds; `None` if `stop` was set.
+fn time(machine: &Machine, row: &Row, stop: &AtomicBool) -> Result<Option<f64>> {
+    let row = timed(row);
+    let folder = machine.scratch.folder.join("times");
     if folder.exists() {
-        fs::remove_dir_all(folder)?;
+        fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&machine.scratch.folder)?;
-    let log = machine.scratch.folder.join("times.log");
+    let log = folder.with_extension("log");
     let mut command = Command::new(&machine.parareal);
-    command.arg("train").args(arguments(row)).arg("--output").arg(folder);
+    command.arg("train").args(row.arguments(1, EPOCHS)).arg("--output").arg(&folder);
     if let Some(data_dir) = &machine.data_dir {
         command.arg("--data-dir").arg(data_dir);
     }
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log)?)
-        .status()
-        .map_err(|error| format!("{}: {error}", machine.parareal.display()))?;
-    if !status.success() {
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        let last = text.lines().last().unwrap_or("no error message");
-        return Err(format!("parareal train: {status}: {last}").into());
+    if !run_to_end(command, &log, stop)? {
+        return Ok(None);
     }
     let mut last = None;
     for line in fs::read_to_string(folder.join(names::METRICS))?.lines() {
@@ -120,8 +111,7 @@ fn time(machine: &Machine, row: &Row, folder: &Path) -> Result<f64> {
     }
     fs::remove_dir_all(folder)?;
     fs::remove_file(log)?;
-    let images = row.limit_train.map_or(IMAGES[0], |limit| limit.min(IMAGES[0]));
-    Ok(last.ok_or("no epoch was trained")? / images as f64)
+    Ok(Some(last.ok_or("no epoch was trained")? / machine.train_images(&row) as f64))
 }
 
 /// Returns the median of values; `None` if there are none.
@@ -145,7 +135,7 @@ mod tests {
     impl Times {
         /// Times of the networks of some rows.
         pub(crate) fn of<const N: usize>(rows: [(Row, Vec<f64>); N]) -> Self {
-            let image_seconds = rows.map(|(row, seconds)| (arguments(&row).join(" "), seconds));
+            let image_seconds = rows.map(|(row, seconds)| (key(&row), seconds));
             Self {
                 image_seconds: image_seconds.into(),
                 cpu: "some processor".into(),
@@ -167,12 +157,12 @@ mod tests {
     fn rows_with_the_same_network_and_images_share_their_time() {
         let [serial, same, cut] =
             ["cifar10-29-n1", "cifar10-29-n1-same-time", "cifar10-29-n3-recommended"].map(row);
-        assert_eq!(arguments(&serial), arguments(&same));
-        assert_ne!(arguments(&serial), arguments(&cut));
+        assert_eq!(key(&serial), key(&same));
+        assert_ne!(key(&serial), key(&cut));
         let rate = Training::Small { learning_rate: 0.2, batch_size: 32, limit_test: None };
-        assert_eq!(arguments(&Row { training: rate, ..serial.clone() }), arguments(&serial));
+        assert_eq!(key(&Row { training: rate, ..serial.clone() }), key(&serial));
         assert_eq!(
-            arguments(&serial).join(" "),
+            key(&serial),
             "--dataset cifar10 --depth 29 --subnetworks 1 --limit-train 1024 --epochs 2 --limit-test 32 \
              --batch-size 32 --learning-rate 0.01 --schedule step --milestones 1 --seed 1"
         );

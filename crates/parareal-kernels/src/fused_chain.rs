@@ -47,9 +47,12 @@ pub(crate) fn chain(
     };
 
     let input = values.clone();
+    // Only a unit that keeps its shape refers to the chain before it. A projection reads the same input and keeps it.
     let adds_input = matches!(residual, Residual::Input);
-    let origin = node.as_ref().filter(|_| adds_input);
-    let origin = origin.and_then(|node| recomputable_chain(node.id()));
+    let producer = match &node {
+        Some(node) if adds_input => recomputable_chain(node.id()),
+        _ => None,
+    };
     let mut nodes = vec![node];
     let (mut convs, mut all) = (Vec::<SavedConv>::with_capacity(layers.len()), Vec::new());
     let mut measured = None;
@@ -89,8 +92,8 @@ pub(crate) fn chain(
         convs.push(conv);
     }
     nodes.extend(other.map(|other| other.node));
-    if let (Some(origin), [first, ..]) = (origin, &mut convs[..]) {
-        first.input = SavedInput::OutputOf(origin);
+    if let (Some(producer), [first, ..]) = (producer, &mut convs[..]) {
+        first.input = SavedInput::OutputOf(producer);
     }
     let saved = Arc::new(SavedChain { convs, adds_input });
     let output = record_chain(nodes, saved.clone(), values);

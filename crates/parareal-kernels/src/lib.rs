@@ -11,7 +11,8 @@
 //!
 //! [`residual`] fuses a whole unit. Each convolution measures the statistics of the next
 //! normalization while its output is in the cache, and the gradient of the skip connection is added
-//! in place.
+//! in place. In a sequence of units whose last convolution is 1×1 with few input channels, only every second
+//! unit keeps its input, and the backward pass of the others computes it again, to the same bits.
 //!
 //! Tensors are `[batch, height, width, channels]` (channels last). In this layout, a convolution is
 //! a matrix product of contiguous memory (`cpu::implicit_gemm`), and sums over pixels are sums of

@@ -13,8 +13,8 @@ use crate::cpu::gradients::GradientMask;
 use crate::flex::{from_vec, slice};
 use crate::simd::SimdLevel;
 
-/// The largest number of input channels of a 1×1 convolution whose output is computed again for the backward pass.
-/// With so few of them, computing the output takes little longer than writing it.
+/// The largest number of input channels of a 1×1 convolution whose output is computed again for the backward pass. The
+/// fewer there are, the less time it takes to compute each value of the output.
 const RECOMPUTED_CHANNELS: usize = 16;
 
 /// A chain of convolutions.
@@ -26,8 +26,8 @@ pub(crate) struct SavedChain {
 }
 
 impl SavedChain {
-    /// Returns true if the output need not be kept, because it is cheaply computed from what is kept in any case.
-    /// Then only every second output of equal units is kept.
+    /// Returns true if the output is cheaply computed from what is kept in any case: the input of the first
+    /// convolution, which is added, and that of the last. Of equal units, this is true for every second one.
     fn is_recomputable(&self) -> bool {
         let keeps_input =
             self.convs.first().is_some_and(|conv| matches!(conv.input, SavedInput::Values(_)));
@@ -37,14 +37,13 @@ impl SavedChain {
         self.adds_input && keeps_input && is_cheap
     }
 
-    /// Computes the output again, from the input of the last convolution.
+    /// Computes the output of a [recomputable](Self::is_recomputable) chain again.
     fn output(&self, level: SimdLevel) -> FlexTensor {
         let ([first, ..], [.., last]) = (&self.convs[..], &self.convs[..]) else {
             unreachable!("a chain has at least one convolution");
         };
-        let (add, input) = (first.input.values(level), last.input.values(level));
-        let add = self.adds_input.then(|| slice(&add));
-        let (output, _) = last.convolution(&input).forward(level, add, false);
+        let (residual, input) = (first.input.values(level), last.input.values(level));
+        let (output, _) = last.convolution(&input).forward(level, Some(slice(&residual)), false);
         from_vec(output, last.output_shape())
     }
 }
@@ -52,6 +51,7 @@ impl SavedChain {
 /// The input of a convolution.
 #[derive(Clone, Debug)]
 pub(crate) enum SavedInput {
+    /// The values themselves.
     Values(FlexTensor),
     /// The output of this chain, which is not kept.
     OutputOf(Arc<SavedChain>),
@@ -77,6 +77,7 @@ pub(crate) struct SavedConv {
 }
 
 impl SavedConv {
+    /// Returns the convolution of this input, which is the saved one.
     pub(crate) fn convolution<'a>(&'a self, input: &'a FlexTensor) -> Convolution<'a> {
         Convolution {
             geometry: self.geometry,
@@ -99,11 +100,13 @@ impl SavedConv {
         found.weight.map(|values| self.weight_tensor(values))
     }
 
+    /// The shape of the output, `[batch, height, width, channels]`.
     pub(crate) fn output_shape(&self) -> [usize; 4] {
         let [rows, columns] = self.geometry.output();
         [self.geometry.batch, rows, columns, self.geometry.out_channels]
     }
 
+    /// Creates a tensor with the shape of the weight.
     pub(crate) fn weight_tensor(&self, values: Vec<f32>) -> FlexTensor {
         let Geometry { in_channels, out_channels, kernel, .. } = self.geometry;
         from_vec(values, [out_channels, in_channels, kernel, kernel])
@@ -185,6 +188,16 @@ mod tests {
         assert!(!is_recomputed(&fourth));
         let fifth = unit(fourth, RECOMPUTED_CHANNELS + 1);
         assert!(!is_recomputed(&fifth), "its last convolution takes longer");
+    }
+
+    #[test]
+    fn a_chain_is_forgotten_with_its_graph() {
+        let device = Device::flex().autodiff();
+        let input = Tensor::<4>::ones([1, 4, 4, WIDE], &device);
+        let output = unit(input.clone(), 1);
+        assert!(is_recomputed(&output));
+        let _gradients = output.clone().sum().backward();
+        assert!(!is_recomputed(&output));
     }
 
     #[test]
