@@ -92,8 +92,6 @@ impl Step {
         let memory = device.memory_pool_usage();
         let milliseconds: Vec<f64> =
             timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
-        let mut sample = Sample::default();
-        milliseconds.iter().for_each(|time| sample.push(*time));
         let last = timed.pop().ok_or("no step was timed")?;
         let result = json!({
             "device": self.device.name,
@@ -103,7 +101,7 @@ impl Step {
             "batch_size": self.batch_size,
             "workers": self.workers,
             "until_first_step_seconds": first,
-            "median_ms": sample.median(),
+            "median_ms": milliseconds.iter().copied().collect::<Sample>().median(),
             "milliseconds": milliseconds,
             "activities_ms": activities(&last.timeline),
             "losses": losses,

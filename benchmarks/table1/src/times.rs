@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
+use parareal::plan::Sample;
 use parareal_run::{Line, names};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,8 @@ pub(crate) struct Times {
 impl Times {
     /// Returns the median time of a training image of a row's network; `None` if it was not measured.
     pub(crate) fn image_seconds(&self, row: &Row) -> Option<f64> {
-        median(self.image_seconds.get(&key(row))?.clone())
+        let seconds = self.image_seconds.get(&key(row))?;
+        Some(seconds.iter().copied().collect::<Sample>().median())
     }
 
     /// Measures the networks of all rows in turn. Returns `None` if `stop` was set.
@@ -114,19 +116,6 @@ fn time(machine: &Machine, row: &Row, stop: &AtomicBool) -> Result<Option<f64>> 
     Ok(Some(last.ok_or("no epoch was trained")? / machine.train_images(&row) as f64))
 }
 
-/// Returns the median of values; `None` if there are none.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.as_slice() {
-        [] => None,
-        values if values.len().is_multiple_of(2) => {
-            Some(f64::midpoint(values[middle - 1], values[middle]))
-        }
-        values => Some(values[middle]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,13 +133,6 @@ mod tests {
                 date: "2026-01-02".into(),
             }
         }
-    }
-
-    #[test]
-    fn a_median_is_the_middle_or_the_mean_of_both() {
-        assert_eq!(median(vec![3.0, 1.0, 50.0]), Some(3.0));
-        assert_eq!(median(vec![4.0, 1.0, 50.0, 2.0]), Some(3.0));
-        assert_eq!(median(Vec::new()), None);
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Sample {
     }
 }
 
+impl FromIterator<f64> for Sample {
+    fn from_iter<I: IntoIterator<Item = f64>>(seconds: I) -> Self {
+        Self(seconds.into_iter().collect())
+    }
+}
+
 /// Times of a module that was measured alone, as a worker runs it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timing {
@@ -257,5 +263,19 @@ impl Clock {
         let _ = self.device.sync();
         sample.push(self.since.elapsed().as_secs_f64());
         self.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_the_nearest_values() {
+        let sample = |values: &[f64]| values.iter().copied().collect::<Sample>();
+        assert_eq!(sample(&[3.0, 1.0, 50.0]).median(), 3.0);
+        assert_eq!(sample(&[4.0, 1.0, 50.0, 2.0]).median(), 3.0);
+        assert_eq!(sample(&[1.0, 2.0, 3.0, 4.0, 5.0]).spread(), 2.0);
+        assert_eq!((sample(&[]).median(), sample(&[7.0]).spread()), (0.0, 0.0));
     }
 }
