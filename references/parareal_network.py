@@ -34,7 +34,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Spec:
-    """A pre-activation ResNet of depth 9n + 2 and the way it is made parareal."""
+    """A pre-activation ResNet of depth 9n + 2, or a wide one of depth 6n + 4, and the way it is made parareal."""
 
     width: int
     n: int
@@ -44,13 +44,15 @@ class Spec:
     coarse_units: int | None = None  # None: ceil(12 / N), or as many as there are halvings
     in_channels: int = 3
     classes: int = 10
+    widening: int | None = None  # None: bottleneck units; otherwise basic units, this much wider
 
     @property
     def unit_count(self):
         return STAGES * self.n
 
     def stage_shape(self, stage):
-        return Shape(4 * self.width * 2**stage, IMAGE_SIZE >> stage)
+        factor = 4 if self.widening is None else self.widening
+        return Shape(factor * self.width * 2**stage, IMAGE_SIZE >> stage)
 
     def shape_at(self, position):
         """The shape after `position` units; position 0 is W_0, before the first unit."""
@@ -367,8 +369,9 @@ class PararealResNet(nn.Module):
         self.spec = spec
         self.positions = spec.positions()
         self.preprocessing = FirstPreprocessing(spec)
+        unit = BottleneckUnit if spec.widening is None else BasicUnit
         self.units = nn.ModuleList(
-            BottleneckUnit(spec.shape_at(i), spec.shape_at(i + 1)) for i in range(spec.unit_count)
+            unit(spec.shape_at(i), spec.shape_at(i + 1)) for i in range(spec.unit_count)
         )
         self.postprocessing = Postprocessing(spec.stage_shape(STAGES - 1).channels, spec.classes)
         self.interfaces = nn.ModuleDict({

@@ -44,6 +44,7 @@ CASES = {
         5,
         Spec(width=2, n=1, subnetworks=2, cuts=(1,), coarse_units=2, in_channels=1),
     ),
+    "wide_3": (6, Spec(width=2, n=1, subnetworks=3, coarse_unit="coarsened", coarse_units=1, widening=3)),
     # Every other kind: a unit that halves the image and one that does not.
     **{
         kind: (
@@ -152,7 +153,8 @@ def single_precision_error(spec, tensors):
 
 def metadata(spec):
     halvings = 0  # every case has the same N_c at each of its interfaces
-    return {
+    wide = {} if spec.widening is None else {"widening": str(spec.widening)}
+    return wide | {
         "width": str(spec.width),
         "n": str(spec.n),
         "subnetworks": str(spec.subnetworks),

@@ -182,7 +182,8 @@ impl NetworkConfig {
         let coarse = |network: &Self| -> Vec<_> {
             network.cuts.interfaces().map(|at| network.net.coarse_choice(&at)).collect()
         };
-        let size = |network: &Self| (network.net.depth(), network.net.width());
-        size(self) == size(other) && self.cuts == other.cuts && coarse(self) == coarse(other)
+        self.net.name() == other.net.name()
+            && self.cuts == other.cuts
+            && coarse(self) == coarse(other)
     }
 }

@@ -69,7 +69,7 @@ impl ResNet {
 
     /// Multiply-adds of one unit of the fine network for one image.
     pub fn unit_cost(&self, unit: usize) -> u64 {
-        UnitKind::Bottleneck.multiply_adds(self.image_at(unit), self.image_at(unit + 1))
+        self.unit_kind().multiply_adds(self.image_at(unit), self.image_at(unit + 1))
     }
 }
 

@@ -1,8 +1,8 @@
-//! The pre-activation bottleneck ResNet for 32×32 images (depth 9n+2) and its parareal network, as in section
-//! 4 of the paper.
+//! Pre-activation ResNets for 32×32 images and their parareal networks: the bottleneck ResNet of depth 9n+2 in
+//! section 4 of the paper, and wide residual networks of depth 6n+4.
 //!
-//! The network has three stages of `n` residual units each. At the paper's width, they have 64, 128 and 256
-//! channels at 32×32, 16×16 and 8×8 pixels. ResNet-1001 has `n = 111`. See [`ResNet`].
+//! The networks have three stages of `n` residual units each. At the paper's width, those of bottleneck units have
+//! 64, 128 and 256 channels at 32×32, 16×16 and 8×8 pixels. ResNet-1001 has `n = 111`. See [`ResNet`].
 
 mod coarse;
 mod coarsen;

@@ -16,19 +16,74 @@ pub const PAPER_WIDTH: usize = 16;
 /// An error of [`ResNet::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
-    /// A depth that is not 9n+2.
-    #[error("invalid value `{depth}` for depth: expected a depth of 9n+2; try {below} or {above}")]
+    /// A depth that the kind of network cannot have.
+    #[error(
+        "invalid value `{depth}` for depth: expected a depth of {form}; try {below} or {above}"
+    )]
     Depth {
         /// The requested depth.
         depth: usize,
+        /// The depths that it can have, such as `9n+2`.
+        form: &'static str,
         /// The largest valid depth below, or the smallest valid depth if there is none below.
         below: usize,
         /// The smallest valid depth above.
         above: usize,
     },
+    /// A wide residual network that is not widened.
+    #[error("invalid value `{0}` for the widening factor: expected at least 2")]
+    Widening(usize),
 }
 
-/// A pre-activation bottleneck ResNet of depth 9n+2 for 32×32 images, and the `C_j` and `F_j` at its cuts.
+/// The units of a [`ResNet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    /// Bottleneck units, whose output has four times as many channels as their 3×3 convolution.
+    Bottleneck,
+    /// Basic units with `widening` times as many channels.
+    Wide { widening: usize },
+}
+
+impl Family {
+    /// Layers of one unit in each stage: three or two convolutions.
+    fn layers(self) -> usize {
+        match self {
+            Self::Bottleneck => 9,
+            Self::Wide { .. } => 6,
+        }
+    }
+
+    /// Layers outside the units: the first convolution and the linear layer, and for wide networks, as is usual,
+    /// the projections of the stages without the linear layer.
+    fn further_layers(self) -> usize {
+        match self {
+            Self::Bottleneck => 2,
+            Self::Wide { .. } => 4,
+        }
+    }
+
+    fn form(self) -> &'static str {
+        match self {
+            Self::Bottleneck => "9n+2",
+            Self::Wide { .. } => "6n+4",
+        }
+    }
+
+    /// Returns the number of units of a stage of a network of this depth.
+    fn stage_units(self, depth: usize) -> Result<usize, ResNetError> {
+        let (layers, further) = (self.layers(), self.further_layers());
+        let smallest = layers + further;
+        if depth >= smallest && (depth - further).is_multiple_of(layers) {
+            return Ok((depth - further) / layers);
+        }
+        let below = (depth.max(smallest) - further) / layers * layers + further;
+        let above = if depth < smallest { smallest + layers } else { below + layers };
+        Err(ResNetError::Depth { depth, form: self.form(), below, above })
+    }
+}
+
+/// A pre-activation ResNet for 32×32 images, and the `C_j` and `F_j` at its cuts: the paper's, of bottleneck units
+/// and depth 9n+2 ([`new`](Self::new)), or a wide residual network ([`wide`](Self::wide)).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -44,6 +99,7 @@ pub enum ResNetError {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ResNet {
+    family: Family,
     stage_units: usize,
     pub(super) width: usize,
     pub(super) in_channels: usize,
@@ -53,18 +109,40 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// Creates a network of this depth for color images of ten classes.
+    /// Creates the paper's network of this depth for color images of ten classes.
     ///
     /// # Errors
     /// If the depth is not 9n+2 with n ≥ 1.
     pub fn new(depth: usize) -> Result<Self, ResNetError> {
-        if depth < 11 || !(depth - 2).is_multiple_of(9) {
-            let below = (depth.max(11) - 2) / 9 * 9 + 2;
-            let above = if depth < 11 { 20 } else { below + 9 };
-            return Err(ResNetError::Depth { depth, below, above });
+        Self::of(Family::Bottleneck, depth)
+    }
+
+    /// Creates a wide residual network, WRN-`depth`-`widening` (Zagoruyko, Komodakis, arXiv 1605.07146, without
+    /// dropout), for color images of ten classes. Its stages have `widening` times 16, 32 and 64 channels.
+    ///
+    /// ```
+    /// use parareal_models::resnet::{ResNet, Summary};
+    ///
+    /// let net = ResNet::wide(16, 4)?;
+    /// let cuts = net.default_cuts(3)?;
+    /// assert_eq!(net.name(), "wide-resnet-16-4");
+    /// assert_eq!(Summary::new(&net, &cuts)?.parameters.original, 2_748_890);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the depth is not 6n+4 with n ≥ 1, or the widening factor is below 2.
+    pub fn wide(depth: usize, widening: usize) -> Result<Self, ResNetError> {
+        if widening < 2 {
+            return Err(ResNetError::Widening(widening));
         }
+        Self::of(Family::Wide { widening }, depth)
+    }
+
+    fn of(family: Family, depth: usize) -> Result<Self, ResNetError> {
         Ok(Self {
-            stage_units: (depth - 2) / 9,
+            family,
+            stage_units: family.stage_units(depth)?,
             width: PAPER_WIDTH,
             in_channels: 3,
             classes: 10,
@@ -86,7 +164,8 @@ impl ResNet {
     }
 
     /// Sets the number of channels after the first convolution, at least 1. The default is [`PAPER_WIDTH`].
-    /// The stages have 4, 8 and 16 times as many channels.
+    /// The stages have 4, 8 and 16 times as many channels, those of a wide network K, 2K and 4K times as many with
+    /// a widening factor of K.
     pub fn with_width(mut self, width: usize) -> Self {
         self.width = width;
         self
@@ -105,9 +184,9 @@ impl ResNet {
         self
     }
 
-    /// The depth, 9n+2.
+    /// The depth, 9n+2 or, for a wide network, 6n+4.
     pub fn depth(&self) -> usize {
-        9 * self.stage_units + 2
+        self.family.layers() * self.stage_units + self.family.further_layers()
     }
 
     /// The number of channels after the first convolution.
@@ -115,12 +194,25 @@ impl ResNet {
         self.width
     }
 
-    /// The name of the network without its cuts: `resnet-20`, or `resnet-20-w24` if its width of 24
-    /// is not the paper's.
+    /// The name of the network without its cuts: `resnet-20` or `wide-resnet-28-10`, followed by `-w24` if its
+    /// width of 24 is not the paper's.
     pub fn name(&self) -> String {
+        let depth = self.depth();
+        let name = match self.family {
+            Family::Bottleneck => format!("resnet-{depth}"),
+            Family::Wide { widening } => format!("wide-resnet-{depth}-{widening}"),
+        };
         match self.width {
-            PAPER_WIDTH => format!("resnet-{}", self.depth()),
-            width => format!("resnet-{}-w{width}", self.depth()),
+            PAPER_WIDTH => name,
+            width => format!("{name}-w{width}"),
+        }
+    }
+
+    /// The kind of the units.
+    pub fn unit_kind(&self) -> UnitKind {
+        match self.family {
+            Family::Bottleneck => UnitKind::Bottleneck,
+            Family::Wide { .. } => UnitKind::Basic,
         }
     }
 
@@ -169,7 +261,11 @@ impl ResNet {
     }
 
     pub(super) fn stage_image(&self, stage: usize) -> Image {
-        Image { channels: (4 * self.width) << stage, size: IMAGE_SIZE >> stage }
+        let factor = match self.family {
+            Family::Bottleneck => 4,
+            Family::Wide { widening } => widening,
+        };
+        Image { channels: (factor * self.width) << stage, size: IMAGE_SIZE >> stage }
     }
 
     pub(super) fn image_at(&self, position: usize) -> Image {
@@ -206,7 +302,7 @@ impl FeedForward for ResNet {
     }
 
     fn unit(&self, index: usize, init: &Init) -> ResidualUnit {
-        UnitKind::Bottleneck.build(self.image_at(index), self.image_at(index + 1), init)
+        self.unit_kind().build(self.image_at(index), self.image_at(index + 1), init)
     }
 
     fn postprocessing(&self, init: &Init) -> Head {
@@ -222,8 +318,20 @@ mod tests {
     fn depths_are_9n_plus_2() {
         assert_eq!(ResNet::new(1001).unwrap().units(), 333);
         let error = |depth| ResNet::new(depth).unwrap_err();
-        assert_eq!(error(100), ResNetError::Depth { depth: 100, below: 92, above: 101 });
-        assert_eq!(error(2), ResNetError::Depth { depth: 2, below: 11, above: 20 });
+        let depth = |depth, below, above| ResNetError::Depth { depth, form: "9n+2", below, above };
+        assert_eq!(error(100), depth(100, 92, 101));
+        assert_eq!(error(2), depth(2, 11, 20));
+    }
+
+    #[test]
+    fn depths_of_wide_networks_are_6n_plus_4() {
+        assert_eq!(ResNet::wide(28, 10).unwrap().units(), 12);
+        assert_eq!(ResNet::wide(10, 2).unwrap().depth(), 10);
+        let error = |depth| ResNet::wide(depth, 2).unwrap_err();
+        let depth = |depth, below, above| ResNetError::Depth { depth, form: "6n+4", below, above };
+        assert_eq!(error(27), depth(27, 22, 28));
+        assert_eq!(error(4), depth(4, 10, 16));
+        assert_eq!(ResNet::wide(28, 1).unwrap_err(), ResNetError::Widening(1));
     }
 
     #[test]
@@ -231,6 +339,9 @@ mod tests {
         let net = ResNet::new(20).unwrap();
         assert_eq!(net.name(), "resnet-20");
         assert_eq!(net.with_width(24).name(), "resnet-20-w24");
+        let net = ResNet::wide(28, 10).unwrap();
+        assert_eq!(net.name(), "wide-resnet-28-10");
+        assert_eq!(net.with_width(8).name(), "wide-resnet-28-10-w8");
     }
 
     #[test]

@@ -55,6 +55,16 @@ fn threads_and_sequential_agree() {
     }
 }
 
+#[test]
+fn threads_and_sequential_agree_on_wide_networks() {
+    for (seed, (subnetworks, kind)) in
+        (1..).zip([(2, CoarseKind::Auto), (3, UnitKind::Basic.into())])
+    {
+        let net = ResNet::wide(10, 2).unwrap().with_width(3).with_coarse_kind(kind);
+        check(&net, &net.default_cuts(subnetworks).unwrap(), 2, seed);
+    }
+}
+
 /// Single precision uses the fused operations, double precision Burn's operations. If an input of a ReLU is
 /// so close to zero that its sign differs, gradients differ by a hundredth. It is therefore sufficient that
 /// one of a dozen seeds agrees.

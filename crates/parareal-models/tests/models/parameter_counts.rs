@@ -17,6 +17,18 @@ fn the_original_network_has_10_3_million() {
 }
 
 #[test]
+fn wide_networks_have_the_published_numbers() {
+    // Table 1 of arXiv 1605.07146 and the authors' code: 2.7M, 8.9M and 36.5M.
+    for (depth, widening, expected) in
+        [(16, 4, 2_748_890), (16, 8, 10_961_370), (28, 10, 36_479_194)]
+    {
+        let net = ResNet::wide(depth, widening).unwrap();
+        let counts = Summary::new(&net, &net.default_cuts(1).unwrap()).unwrap().parameters;
+        assert_eq!(counts.original, expected, "WRN-{depth}-{widening}");
+    }
+}
+
+#[test]
 fn parareal_networks_have_what_table_1_says() {
     let printed = [
         (3, "3.4", "5.6", 15.9),

@@ -23,7 +23,11 @@ impl Fixture {
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let settings = header.metadata().clone().unwrap();
         let number = |key: &str| settings[key].parse::<usize>().unwrap();
-        let net = ResNet::new(9 * number("n") + 2)
+        let net = match settings.get("widening") {
+            Some(widening) => ResNet::wide(6 * number("n") + 4, widening.parse().unwrap()),
+            None => ResNet::new(9 * number("n") + 2),
+        };
+        let net = net
             .unwrap()
             .with_width(number("width"))
             .with_in_channels(number("in_channels"))
@@ -128,7 +132,7 @@ fn fixtures() -> Vec<PathBuf> {
 
 fn check_all(dtype: DType, tolerance: f64) {
     let paths = fixtures();
-    assert_eq!(paths.len(), 11);
+    assert_eq!(paths.len(), 12);
     for path in paths {
         let fixture = Fixture::read(&path);
         let name = path.file_stem().unwrap().to_string_lossy();

@@ -16,7 +16,7 @@ pub enum Component {
         /// The output shape.
         to: Image,
     },
-    /// A unit of the fine network (always a bottleneck unit) or of an `F_j`.
+    /// A unit of the fine network or of an `F_j`.
     Unit {
         /// The kind of the unit.
         kind: UnitKind,
@@ -36,7 +36,7 @@ impl Component {
     /// The unit of the fine network with this index, from 0.
     pub(super) fn fine_unit(net: &ResNet, index: usize) -> Self {
         let (from, to) = (net.image_at(index), net.image_at(index + 1));
-        Self::Unit { kind: UnitKind::Bottleneck, from, to }
+        Self::Unit { kind: net.unit_kind(), from, to }
     }
 }
 

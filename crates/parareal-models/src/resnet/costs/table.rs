@@ -77,7 +77,7 @@ impl CostTable {
         components.extend((0..3).map(|to| Component::Preprocessing { to: stage(to) }));
         components.push(Component::fine_unit(net, 0));
         let mut kinds = kinds.to_vec();
-        kinds.push(UnitKind::Bottleneck);
+        kinds.push(net.unit_kind());
         kinds.sort();
         kinds.dedup();
         for kind in kinds {
@@ -188,7 +188,7 @@ impl Bench<'_> {
     /// values stored by the first unit should no longer be in the cache when its backward pass begins.
     fn timed_together(&self, component: &Component, kind: UnitKind) -> usize {
         let segment = self.stopwatch.segment_units.max(1);
-        if kind != UnitKind::Bottleneck {
+        if kind != self.net.unit_kind() {
             return segment;
         }
         let stored = size_of::<f32>() * self.batch * Size::of(component, self.net).stored;
