@@ -51,7 +51,10 @@ def read_weights(folder, manifest):
 def build(manifest, tensors, channels):
     """The network that the weights belong to."""
     configuration = manifest["configuration"]
-    spec = Spec(width=configuration.get("width", 16), n=(configuration["depth"] - 2) // 9,
+    wide = re.fullmatch(r"wide-resnet-(\d+)-(\d+)", configuration.get("network", ""))
+    depth = configuration["depth"]
+    spec = Spec(width=configuration.get("width", 16), n=(depth - 4) // 6 if wide else (depth - 2) // 9,
+                widening=int(wide[2]) if wide else None,
                 subnetworks=configuration["subnetworks"], cuts=cuts_of(manifest), coarse_units=2,
                 in_channels=channels, classes=tensors["postprocessing.linear.bias"].numel())
     network = PararealResNet(spec)

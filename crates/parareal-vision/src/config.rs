@@ -8,7 +8,7 @@ use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{PAPER_WIDTH, ResNet};
+use parareal_models::resnet::ResNet;
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
     ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
@@ -328,11 +328,8 @@ impl Config {
     /// Returns the name of a run's folder without its number.
     pub(crate) fn name_of_run(&self) -> String {
         let NetworkConfig { net, cuts, .. } = &self.network;
-        let width = match net.width() {
-            PAPER_WIDTH => String::new(),
-            width => format!("-w{width}"),
-        };
-        format!("{}-resnet{}{width}-n{}", self.dataset, net.depth(), cuts.subnetworks())
+        let network = net.name().replacen("resnet-", "resnet", 1);
+        format!("{}-{network}-n{}", self.dataset, cuts.subnetworks())
     }
 
     /// Checks that balanced cuts have been computed.
@@ -402,6 +399,35 @@ mod tests {
         assert_eq!((rate, &paper.milestones[..]), (0.1, &[80, 120][..]));
         for (dataset, depth) in [(cifar, Some(20)), (cifar, None), (shapes, Some(1001))] {
             assert_eq!(resolve(dataset, depth).run.epochs, 3);
+        }
+    }
+
+    #[test]
+    fn a_network_is_given_by_its_name_or_its_depth() {
+        let resolve = |texts: &[(&str, &str)]| resolve(settings(texts)?);
+        let wide = resolve(&[("network", "wide-resnet-10-2"), ("subnetworks", "3")]).unwrap();
+        assert_eq!(wide.network.net.name(), "wide-resnet-10-2");
+        assert_eq!(wide.name_of_run(), "shapes-wide-resnet10-2-n3");
+        let recorded = wide.settings();
+        assert_eq!(recorded.depth, Some(10));
+        assert_eq!(
+            Config::resolve(recorded.clone(), &Resources::alone()).unwrap().settings(),
+            recorded
+        );
+        let named = resolve(&[("network", "resnet-20"), ("depth", "20")]).unwrap();
+        assert_eq!(named.network.net.name(), "resnet-20");
+        assert_eq!(named.name_of_run(), "shapes-resnet20-n2");
+        let paper = resolve(&[("network", "resnet-1001"), ("dataset", "cifar10")]).unwrap();
+        assert_eq!(paper.run.epochs, 200);
+        for (texts, setting) in [
+            (&[("network", "wide-resnet-10-2"), ("depth", "20")][..], "depth"),
+            (&[("network", "wide-resnet-11-2")], "network"),
+            (&[("network", "wide-resnet-10-1")], "network"),
+            (&[("network", "wide-resnet-10-1000")], "width"),
+            (&[("network", "resnet-100")], "network"),
+        ] {
+            let error = resolve(texts).unwrap_err().to_string();
+            assert!(error.contains(&format!("for {setting}")), "{error}");
         }
     }
 

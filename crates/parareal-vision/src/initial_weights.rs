@@ -1,6 +1,7 @@
 //! Initial weights from another run.
 
 use parareal::net::{FeedForward, StateDict};
+use parareal_models::resnet::ResNet;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{InitialWeights, checkpoint, spread_units};
 
@@ -32,8 +33,15 @@ pub(crate) fn initial_weights(
         let expected = format!("expected a run with at most {ours} layers, got {theirs}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
+    let [their_kind, our_kind] = [&before.net, &config.network.net].map(ResNet::unit_kind);
+    if their_kind != our_kind {
+        let expected = format!("expected a run of a network of {our_kind} units, got {their_kind}");
+        return Err(VisionError::setting("init-from", run.display(), expected));
+    }
+    let [before_last, last] = [&before.net, &config.network.net].map(ResNet::last_channels);
     for (what, theirs, ours) in [
         ("channels after the first convolution", before.net.width(), config.network.net.width()),
+        ("channels after the last unit", before_last, last),
         ("channels of the images", saved_images.channels, images.channels),
     ] {
         if theirs != ours {
@@ -87,6 +95,7 @@ fn deepened(
     let model = config.model(images.channels, images.class_names.len());
     let initial = model.build(config.run.seed)?.state_dict();
     let sources = nested::unit_sources(shallow, deep, config.init_units);
-    let scale = |unit, name: &str| nested::scale(shallow, deep, unit, name);
+    let last = nested::last_convolution(before.net.unit_kind());
+    let scale = |unit, name: &str| nested::scale(shallow, deep, unit, name == last);
     Ok(spread_units(weights, &initial, &sources, scale)?)
 }

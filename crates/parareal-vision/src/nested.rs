@@ -1,13 +1,20 @@
 //! Nested initialization of a deeper ResNet from a shallower one, stage by stage.
 
+use parareal_models::resnet::UnitKind;
 use parareal_train::UnitSource;
 
 use crate::UnitInit;
 
 /// Number of stages of a ResNet.
 pub(crate) const STAGES: usize = 3;
-/// The name of the weights of the last convolution of a unit.
-const LAST_CONVOLUTION: &str = "conv3.weight";
+
+/// Returns the name of the weights of the last convolution of a unit.
+pub(crate) fn last_convolution(kind: UnitKind) -> &'static str {
+    match kind {
+        UnitKind::Basic => "conv2.weight",
+        _ => "conv3.weight",
+    }
+}
 
 /// Returns the source of each unit of a ResNet with `deep` units per stage that is initialized from a ResNet
 /// with `shallow` units per stage.
@@ -51,10 +58,12 @@ pub(crate) fn unit_sources(shallow: usize, deep: usize, init: UnitInit) -> Vec<U
 /// replace one unit of the shallower ResNet (except for the first unit of a stage), so each residual is
 /// scaled by the ratio of the numbers of units. Units without a source have residual 0, so that the deeper
 /// ResNet computes the same function as the shallower one.
-pub(crate) fn scale(shallow: usize, deep: usize, unit: usize, name: &str) -> f64 {
+///
+/// `is_last` is true for the weights of the unit's [last convolution](last_convolution).
+pub(crate) fn scale(shallow: usize, deep: usize, unit: usize, is_last: bool) -> f64 {
     match unit % deep {
         0 => 1.0,
-        _ if name == LAST_CONVOLUTION => (shallow - 1) as f64 / (deep - 1) as f64,
+        _ if is_last => (shallow - 1) as f64 / (deep - 1) as f64,
         _ => 1.0,
     }
 }
@@ -106,10 +115,10 @@ mod tests {
 
     #[test]
     fn a_stage_adds_as_much_as_before() {
-        let sum: f64 = (0..6).map(|unit| scale(3, 6, unit, LAST_CONVOLUTION)).sum();
+        let sum: f64 = (0..6).map(|unit| scale(3, 6, unit, true)).sum();
         assert!((sum - 3.0).abs() < 1e-12);
-        assert_eq!(scale(3, 6, 6, LAST_CONVOLUTION), 1.0);
-        assert_eq!(scale(3, 6, 1, "conv2.weight"), 1.0);
-        assert_eq!(scale(1, 3, 1, LAST_CONVOLUTION), 0.0);
+        assert_eq!(scale(3, 6, 6, true), 1.0);
+        assert_eq!(scale(3, 6, 1, false), 1.0);
+        assert_eq!(scale(1, 3, 1, true), 0.0);
     }
 }

@@ -10,6 +10,8 @@ use crate::{CutsSetting, Recipe, Settings, VisionError};
 
 /// Largest number of classes; more would not fit in the memory of any machine.
 const MAX_CLASSES: usize = 1_000_000;
+/// Largest number of channels, far more than in any network trained so far.
+const MAX_CHANNELS: usize = 16_384;
 
 /// Architecture of a network: depth, width, cuts and coarse units.
 #[derive(Clone, Debug)]
@@ -63,10 +65,26 @@ impl NetworkConfig {
             let expected = "the coarse unit none has no units; leave it unset, or choose another `coarse-unit`";
             return Err(VisionError::setting("coarse-units", units, expected));
         }
-        let net = ResNet::new(settings.depth)?
+        let net = match settings.network {
+            Some(name) if name.depth() != settings.depth => {
+                let expected =
+                    format!("the network {name} has {} layers; leave it unset", name.depth());
+                return Err(VisionError::setting("depth", settings.depth, expected));
+            }
+            Some(name) => name.build()?,
+            None => ResNet::new(settings.depth)?,
+        };
+        let net = net
             .with_width(settings.width)
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(coarse_units);
+        let channels = net.last_channels();
+        if channels > MAX_CHANNELS {
+            let expected = format!(
+                "expected a network of at most {MAX_CHANNELS} channels, but its last stage has {channels}"
+            );
+            return Err(VisionError::setting("width", settings.width, expected));
+        }
         let (cutting, cuts) = match &settings.cuts {
             CutsSetting::Even => (Cutting::Even, net.default_cuts(settings.subnetworks)?),
             CutsSetting::Balanced => (Cutting::Balanced, net.default_cuts(settings.subnetworks)?),

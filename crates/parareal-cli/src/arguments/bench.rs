@@ -44,7 +44,8 @@ pub(crate) struct Benched;
 impl Selection for Benched {
     fn flags() -> Vec<Flag> {
         vec![
-            Flag::of("depth").default("110"),
+            Flag::of("network"),
+            Flag::of("depth").default_note("110"),
             Flag::of("width").default("16"),
             Flag::of("cuts")
                 .help("Positions of the cuts: even, or balanced (shortest predicted step)")

@@ -175,7 +175,11 @@ mod tests {
     #[test]
     fn flags_and_texts_set_the_same_values() {
         for definition in Settings::definitions() {
-            let other = if definition.key == "recipe" { "paper" } else { "3" };
+            let other = match definition.key {
+                "recipe" => "paper",
+                "network" => "resnet-29",
+                _ => "3",
+            };
             let text = definition.default_of(Recipe::Paper).unwrap_or_else(|| other.into());
             let flag = format!("--{}={text}", definition.key);
             let set = settings(&[&flag]);

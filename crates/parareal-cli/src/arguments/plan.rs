@@ -27,7 +27,7 @@ pub(crate) struct Network;
 
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
-        ["depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
+        ["network", "depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
             .map(|key| Flag::of(key).heading("Network").quick_default().essential())
             .into()
     }

@@ -48,6 +48,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     }
     let bench = Bench {
         settings: Settings {
+            network: settings.network,
             depth: settings.depth,
             width: settings.width,
             cuts: settings.cuts.clone(),

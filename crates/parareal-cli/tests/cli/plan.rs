@@ -282,7 +282,7 @@ fn a_suggestion_for_this_machine_compares_workers_and_threads() {
         assert!(text.contains(part), "{text}");
     }
     let command = text.lines().last().unwrap();
-    let start = "train --depth 20 --width 2 --subnetworks ";
+    let start = "train --network resnet-20 --width 2 --subnetworks ";
     assert!(command.contains(start) && command.ends_with("--batch-size 2"), "{command}");
 }
 

@@ -9,6 +9,7 @@ mod coarsen;
 mod costs;
 mod head;
 mod image;
+mod name;
 mod network;
 mod preprocessing;
 mod summary;
@@ -21,6 +22,7 @@ pub use costs::{
 };
 pub use head::Head;
 pub use image::Image;
+pub use name::{ResNetName, ResNetNameError};
 pub use network::{PAPER_WIDTH, ResNet, ResNetError};
 pub use preprocessing::Preprocessing;
 pub use summary::{ParameterCounts, Summary};

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::coarse::CoarseKind;
 use super::head::Head;
 use super::image::Image;
+use super::name::ResNetName;
 use super::preprocessing::Preprocessing;
 use super::unit::{ResidualUnit, UnitKind};
 
@@ -31,7 +32,7 @@ pub enum ResNetError {
         above: usize,
     },
     /// A wide residual network that is not widened.
-    #[error("invalid value `{0}` for the widening factor: expected at least 2")]
+    #[error("expected a widening factor of at least 2, got {0}")]
     Widening(usize),
 }
 
@@ -197,14 +198,18 @@ impl ResNet {
     /// The name of the network without its cuts: `resnet-20` or `wide-resnet-28-10`, followed by `-w24` if its
     /// width of 24 is not the paper's.
     pub fn name(&self) -> String {
-        let depth = self.depth();
-        let name = match self.family {
-            Family::Bottleneck => format!("resnet-{depth}"),
-            Family::Wide { widening } => format!("wide-resnet-{depth}-{widening}"),
-        };
         match self.width {
-            PAPER_WIDTH => name,
-            width => format!("{name}-w{width}"),
+            PAPER_WIDTH => self.base_name().to_string(),
+            width => format!("{}-w{width}", self.base_name()),
+        }
+    }
+
+    /// The name of the network at the paper's width.
+    pub fn base_name(&self) -> ResNetName {
+        let depth = self.depth();
+        match self.family {
+            Family::Bottleneck => ResNetName::Bottleneck { depth },
+            Family::Wide { widening } => ResNetName::Wide { depth, widening },
         }
     }
 
@@ -214,6 +219,11 @@ impl ResNet {
             Family::Bottleneck => UnitKind::Bottleneck,
             Family::Wide { .. } => UnitKind::Basic,
         }
+    }
+
+    /// The number of channels after the last unit.
+    pub fn last_channels(&self) -> usize {
+        self.stage_image(2).channels
     }
 
     /// The number of classes.
@@ -265,7 +275,8 @@ impl ResNet {
             Family::Bottleneck => 4,
             Family::Wide { widening } => widening,
         };
-        Image { channels: (factor * self.width) << stage, size: IMAGE_SIZE >> stage }
+        let channels = factor.saturating_mul(self.width).saturating_mul(1 << stage);
+        Image { channels, size: IMAGE_SIZE >> stage }
     }
 
     pub(super) fn image_at(&self, position: usize) -> Image {

@@ -6,7 +6,7 @@ use parareal::plan::{
     Cost, Link, PlanError, Scenario, Schedule, SubnetworkCosts, SubnetworkTiming, Timing,
 };
 use parareal_models::resnet::{
-    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PAPER_WIDTH, PaperRow, ResNet, UnitKind,
+    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet, UnitKind,
 };
 use serde::Serialize;
 
@@ -180,8 +180,7 @@ impl Bench {
         let count = network.cuts.subnetworks();
         let paper =
             ResNet::new(PAPER_DEPTH)?.with_classes(PAPER_CLASSES).with_coarse_kind(UnitKind::Basic);
-        let same = network.net.depth() == PAPER_DEPTH
-            && network.net.width() == PAPER_WIDTH
+        let same = network.net.name() == paper.name()
             && self.classes == PAPER_CLASSES
             && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)
             && network

@@ -222,6 +222,11 @@ impl Costs {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
             Self::Paper { weight_share } => {
+                if net.unit_kind() != UnitKind::Bottleneck {
+                    let expected =
+                        "expected resnet-D, the network of the paper's Table 2; choose other costs";
+                    return Err(VisionError::setting("network", net.name(), expected));
+                }
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(
                         "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or \

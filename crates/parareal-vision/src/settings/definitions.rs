@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, UnitKind};
+use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNetError, ResNetName, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -86,20 +86,34 @@ settings! {
         heading: Heading::Data,
     }
 
+    /// Network: resnet-D or wide-resnet-D-K
+    ///
+    /// `resnet-D` is the paper's pre-activation ResNet, with D = 9n+2 layers in bottleneck units. `wide-resnet-D-K` is a
+    /// wide residual network with D = 6n+4 layers in basic units and K times as many channels, for example
+    /// wide-resnet-28-10. The depth alone stands for `resnet-D`.
+    "network" network: ResNetName {
+        is_essential: true,
+        value_name: "NAME",
+        heading: Heading::Network,
+        check: |name| check_network(*name),
+    }
+
     /// Number of layers of the ResNet, 9n+2
     ///
     /// The network is the paper's pre-activation ResNet with n bottleneck units in each of three stages, not
-    /// the ResNet with 6n+2 layers and basic units.
-    "depth" depth: usize = [110, paper: 1001] {
+    /// the ResNet with 6n+2 layers and basic units. A network that is given by name has the depth in its name.
+    "depth" depth: usize = [from default_depth] {
         is_essential: true,
         value_name: "9n+2",
         heading: Heading::Network,
+        default_note: Some("110; paper: 1001"),
         check: |layers| at_most(*layers, MAX_LAYERS),
     }
 
     /// Number of channels after the first convolution
     ///
-    /// The three stages have 4, 8 and 16 times as many channels.
+    /// The three stages have 4, 8 and 16 times as many channels; those of a wide residual network K, 2K and 4K times
+    /// as many.
     "width" width: usize = [PAPER_WIDTH] {
         value_name: "W",
         heading: Heading::Network,
@@ -413,6 +427,29 @@ settings! {
 
 /// Returns the default milestones of a recipe. Those of the quick recipe depend on the number of epochs
 /// ([`milestones_of`]).
+/// The depth of the network that is given by name, otherwise that of the recipe.
+fn default_depth(recipe: Recipe, given: &Settings) -> usize {
+    given.network.map_or(
+        match recipe {
+            Recipe::Quick => 110,
+            Recipe::Paper => 1001,
+        },
+        ResNetName::depth,
+    )
+}
+
+/// Checks that there is a network of this name, and that it is not too deep.
+fn check_network(name: ResNetName) -> Result<(), String> {
+    at_most(name.depth(), MAX_LAYERS)?;
+    match name.build() {
+        Ok(_) => Ok(()),
+        Err(ResNetError::Depth { form, below, above, .. }) => {
+            Err(format!("expected a depth of {form}; try {below} or {above}"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     match recipe {
         Recipe::Quick => milestones_of(given.epochs.unwrap_or(QUICK_EPOCHS)),

@@ -11,6 +11,7 @@ mod value;
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
+use parareal_models::resnet::ResNetName;
 
 pub use definition::{Heading, Input};
 pub(crate) use definitions::Complete;
@@ -50,7 +51,11 @@ impl Settings {
 
     /// Returns the recipe if it is set, otherwise the default recipe for the data set and the depth.
     pub(crate) fn chosen_recipe(&self) -> Recipe {
-        self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth))
+        let named = match self.network {
+            Some(ResNetName::Bottleneck { depth }) => Some(depth),
+            _ => None,
+        };
+        self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth.or(named)))
     }
 
     /// Checks each setting on its own, and returns the error of the first invalid one.
@@ -73,6 +78,7 @@ mod tests {
             "dataset" => &["shapes", "mnist", "cifar10", "cifar100", "svhn", "folder"],
             "data-dir" | "init-from" => &["data", "/a b/c"],
             "augment" | "nesterov" => &["true", "false"],
+            "network" => &["resnet-29", "wide-resnet-28-10"],
             "cuts" => &["even", "balanced", "2", "3,6"],
             "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],
             "schedule" => &["step", "cosine"],

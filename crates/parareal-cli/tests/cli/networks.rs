@@ -1,0 +1,80 @@
+//! Networks other than the paper's.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::{errors, json, parareal};
+
+/// A wide residual network of three units, with few channels.
+const WIDE: [&str; 4] = ["--network", "wide-resnet-10-2", "--width", "3"];
+
+#[track_caller]
+fn run(folder: &Path, command: &str, more: &[&str]) -> Value {
+    let output = parareal(folder, &[&[command][..], &WIDE, more, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    json(&output)
+}
+
+#[test]
+fn a_wide_residual_network_is_timed_planned_trained_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let bench = ["--subnetworks", "1,3", "--batch-size", "2", "--repetitions", "1"];
+    let benched = run(folder, "bench", &bench);
+    assert_eq!(benched["network"], "wide-resnet-10-2-w3");
+    fs::write(folder.join("costs.json"), benched.to_string()).unwrap();
+    let planned = run(folder, "plan", &["--subnetworks", "3", "--costs", "costs.json"]);
+    assert_eq!(planned["network"], "wide-resnet-10-2-w3");
+    // A stage has one unit.
+    assert_eq!(planned["cuts"], serde_json::json!([1, 2]));
+    let suggested = run(folder, "plan", &["--suggest", "--batch-size", "2"]);
+    let command = suggested["predicted"]["command"].as_str().unwrap();
+    assert!(command.contains(" train --network wide-resnet-10-2 --width 3 "), "{command}");
+
+    let images =
+        ["--limit-train", "32", "--limit-test", "20", "--batch-size", "16", "--epochs", "1"];
+    run(folder, "train", &[&images[..], &["--subnetworks", "3", "--output", "cut"]].concat());
+    let config = fs::read_to_string(folder.join("cut/config.toml")).unwrap();
+    for line in ["network = \"wide-resnet-10-2\"", "depth = 10"] {
+        assert!(config.lines().any(|found| found == line), "{config}");
+    }
+    let evaluated = parareal(folder, &["eval", "cut"]);
+    assert_eq!(evaluated.status.code(), Some(0), "{}", errors(&evaluated));
+
+    // Units of a shallower wide network, and of another kind.
+    let deeper = ["--network", "wide-resnet-16-2", "--width", "3", "--subnetworks", "1"];
+    let start = ["--init-from", "cut", "--output", "deep"];
+    let output = parareal(folder, &[&["train"][..], &deeper, &images, &start].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let text = errors(&output);
+    assert!(text.contains("repeated from the 3 units of "), "{text}");
+    let other = ["--depth", "20", "--width", "3", "--init-from", "cut", "--output", "none"];
+    let output = parareal(folder, &[&["train"][..], &images, &other].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        errors(&output).contains("a network of bottleneck units, got basic"),
+        "{}",
+        errors(&output)
+    );
+    assert!(!folder.join("none").exists());
+}
+
+#[test]
+fn networks_that_do_not_exist_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, part) in [
+        (&["--network", "vgg"][..], "expected resnet-D or wide-resnet-D-K, for example"),
+        (&["--network", "wide-resnet-27-2"], "expected a depth of 6n+4; try 22 or 28"),
+        (&["--network", "wide-resnet-28-1"], "a widening factor of at least 2"),
+        (&["--network", "wide-resnet-28-2", "--depth", "20"], "has 28 layers; leave it unset"),
+        (&["--network", "wide-resnet-28-1000"], "at most 16384 channels"),
+        (&["--network", "wide-resnet-28-2", "--costs", "paper"], "the paper's Table 2"),
+    ] {
+        let output = parareal(folder.path(), &[&["plan"], arguments].concat());
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(part) && message.lines().count() == 1, "{message}");
+    }
+}
