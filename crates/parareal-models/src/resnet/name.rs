@@ -35,13 +35,17 @@ pub enum ResNetName {
 
 /// A text that is not the name of a [`ResNet`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "unknown network `{0}`: expected resnet-D or wide-resnet-D-K, for example resnet-110 or wide-resnet-28-10"
-)]
+#[error("unknown network `{0}`: {expected}", expected = Self::EXPECTED)]
 pub struct ResNetNameError(
     /// The text.
     pub String,
 );
+
+impl ResNetNameError {
+    /// Description of the names.
+    pub const EXPECTED: &str =
+        "expected resnet-D or wide-resnet-D-K, for example resnet-110 or wide-resnet-28-10";
+}
 
 impl ResNetName {
     /// Number of layers.

@@ -18,9 +18,7 @@ pub const PAPER_WIDTH: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResNetError {
     /// A depth that the kind of network cannot have.
-    #[error(
-        "invalid value `{depth}` for depth: expected a depth of {form}; try {below} or {above}"
-    )]
+    #[error("invalid value `{depth}` for depth: {expected}", expected = self.expected())]
     Depth {
         /// The requested depth.
         depth: usize,
@@ -32,8 +30,22 @@ pub enum ResNetError {
         above: usize,
     },
     /// A wide residual network that is not widened.
-    #[error("expected a widening factor of at least 2, got {0}")]
+    #[error("{expected}", expected = self.expected())]
     Widening(usize),
+}
+
+impl ResNetError {
+    /// Returns a description of valid values, without the invalid depth.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Depth { form, below, above, .. } => {
+                format!("expected a depth of {form}; try {below} or {above}")
+            }
+            Self::Widening(found) => {
+                format!("expected a widening factor of at least 2, got {found}")
+            }
+        }
+    }
 }
 
 /// The units of a [`ResNet`].

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNetError, ResNetName, UnitKind};
+use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNetName, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -425,9 +425,7 @@ settings! {
     }
 }
 
-/// Returns the default milestones of a recipe. Those of the quick recipe depend on the number of epochs
-/// ([`milestones_of`]).
-/// The depth of the network that is given by name, otherwise that of the recipe.
+/// Returns the depth of the network that is given by name, otherwise that of the recipe.
 fn default_depth(recipe: Recipe, given: &Settings) -> usize {
     given.network.map_or(
         match recipe {
@@ -441,15 +439,11 @@ fn default_depth(recipe: Recipe, given: &Settings) -> usize {
 /// Checks that there is a network of this name, and that it is not too deep.
 fn check_network(name: ResNetName) -> Result<(), String> {
     at_most(name.depth(), MAX_LAYERS)?;
-    match name.build() {
-        Ok(_) => Ok(()),
-        Err(ResNetError::Depth { form, below, above, .. }) => {
-            Err(format!("expected a depth of {form}; try {below} or {above}"))
-        }
-        Err(error) => Err(error.to_string()),
-    }
+    name.build().map(|_| ()).map_err(|error| error.expected())
 }
 
+/// Returns the default milestones of a recipe. Those of the quick recipe depend on the number of epochs
+/// ([`milestones_of`]).
 fn default_milestones(recipe: Recipe, given: &Settings) -> Vec<usize> {
     match recipe {
         Recipe::Quick => milestones_of(given.epochs.unwrap_or(QUICK_EPOCHS)),
