@@ -65,6 +65,10 @@ const NOT_WITH_TIMES: [&str; 13] = [
     "initialization",
 ];
 
+/// Flags that concern all runs of a table. Folders of runs that other runs start from are kept for all of them.
+const NOT_FOR_SOME_RUNS: [&str; 6] =
+    ["times", "rehearse", "summary", "write", "check", "initialization"];
+
 /// Trains the remaining runs of a table and stores their results; resumes interrupted runs
 #[derive(Parser, Debug)]
 #[command(name = "table1")]
@@ -143,8 +147,11 @@ struct Arguments {
         default_values_t = PAPER_PARAMETERS.map(|(count, _)| count)
     )]
     subnetworks: Vec<usize>,
-    /// Seeds of the full table
-    #[arg(long, value_name = "S,..", requires = "full", value_delimiter = ',', default_values_t = [1])]
+    /// Rows to train, as files of results are named [default: all]; several machines can share a table
+    #[arg(long, value_name = "ROW,..", value_delimiter = ',', conflicts_with_all = NOT_FOR_SOME_RUNS)]
+    rows: Vec<String>,
+    /// Seeds to train [default: all; 1 with --full]
+    #[arg(long, value_name = "S,..", value_delimiter = ',', conflicts_with_all = NOT_FOR_SOME_RUNS)]
     seeds: Vec<u64>,
 }
 
@@ -159,16 +166,40 @@ impl Arguments {
         }
     }
 
+    /// Returns the rows of the table.
     fn rows(&self) -> Result<Vec<Row>> {
         match self.study() {
             Study::Small => study::small(self.rehearse),
             Study::Full => {
-                study::full(&self.datasets, &self.subnetworks, &self.seeds, self.rehearse)
+                let seeds = if self.seeds.is_empty() { &[1] } else { &self.seeds[..] };
+                study::full(&self.datasets, &self.subnetworks, seeds, self.rehearse)
             }
             Study::Screening => study::screening(self.rehearse),
             Study::Rates => study::rates(self.rehearse),
             Study::Initialization => study::initialization(self.rehearse),
         }
+    }
+
+    /// Returns the rows and seeds that the command line selects.
+    ///
+    /// # Errors
+    /// If the table lacks a row or a seed.
+    fn selected(&self, rows: &[Row]) -> Result<Vec<Row>> {
+        if let Some(id) = self.rows.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
+            let known: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+            return Err(format!("--rows {id}: expected some of {}", known.join(", ")).into());
+        }
+        let mut selected = rows.to_vec();
+        selected.retain(|row| self.rows.is_empty() || self.rows.contains(&row.id));
+        for seed in &self.seeds {
+            if selected.iter().all(|row| !row.seeds.contains(seed)) {
+                return Err(format!("--seeds {seed}: no row has this seed").into());
+            }
+        }
+        for row in &mut selected {
+            row.seeds.retain(|seed| self.seeds.is_empty() || self.seeds.contains(seed));
+        }
+        Ok(selected)
     }
 }
 
@@ -209,6 +240,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         place.check(&rows, &results)?;
         return Ok(true);
     }
+    let rows = arguments.selected(&rows)?;
     if arguments.dry_run {
         show_what_is_left(&arguments, &rows, &results);
         return Ok(true);
@@ -424,5 +456,32 @@ mod tests {
         assert_eq!(study(&["--initialization", "--rehearse"]), Some(Study::Initialization));
         assert_eq!(study(&["--screening", "--rates"]), None);
         assert_eq!(study(&["--initialization", "--rates"]), None);
+        assert_eq!(study(&["--rows", "cifar10-29-n1", "--seeds", "2"]), Some(Study::Small));
+        assert_eq!(study(&["--initialization", "--seeds", "2"]), None);
+    }
+
+    #[test]
+    fn rows_and_seeds_are_selected() {
+        let selected = |line: &str| {
+            let line = std::iter::once("table1").chain(line.split_whitespace());
+            let arguments = Arguments::try_parse_from(line).unwrap();
+            let rows = arguments.selected(&arguments.rows().unwrap());
+            let runs =
+                |row: &Row| row.seeds.iter().map(|seed| format!("{} {seed}", row.id)).collect();
+            rows.map(|rows| {
+                rows.iter().flat_map(runs as fn(&Row) -> Vec<String>).collect::<Vec<_>>()
+            })
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            selected("--rows mnist-20-n1,cifar10-29-n1 --seeds 2,3").unwrap(),
+            ["cifar10-29-n1 2", "cifar10-29-n1 3", "mnist-20-n1 2", "mnist-20-n1 3"]
+        );
+        let all: usize = study::small(false).unwrap().iter().map(|row| row.seeds.len()).sum();
+        assert_eq!(selected("").unwrap().len(), all);
+        let error = selected("--rows cifar10").unwrap_err();
+        assert!(error.starts_with("--rows cifar10: expected some of cifar10-29-n1, "), "{error}");
+        let error = selected("--rows mnist-20-n1 --seeds 9").unwrap_err();
+        assert_eq!(error, "--seeds 9: no row has this seed");
     }
 }
