@@ -17,7 +17,9 @@ use clap::error::ErrorKind;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 use arguments::{Arguments, Command};
-use commands::{bench, completions, data, eval, export, man, ode, plan, predict, report, train};
+use commands::{
+    bench, completions, data, eval, export, lr_find, man, ode, plan, predict, report, train,
+};
 use ending::Ending;
 
 /// Allocator that keeps freed blocks for the next step instead of returning them to the system.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     };
     let ending = match arguments.command {
         Command::Train(arguments) => train::run(arguments),
+        Command::LrFind(arguments) => lr_find::run(*arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Predict(arguments) => predict::run(arguments),
         Command::Export(arguments) => export::run(arguments),

@@ -38,6 +38,9 @@ pub struct Sgd {
     pub weight_decay: f64,
     /// True for Nesterov momentum.
     pub nesterov: bool,
+    /// True if weight decay leaves out parameters of one dimension: biases, and scale and shift of a
+    /// normalization (He et al., "Bag of Tricks for Image Classification", section 3.1).
+    pub decay_weights_only: bool,
 }
 
 /// The state of [`Sgd`] for one parameter.
@@ -69,6 +72,7 @@ impl Optimizer for Sgd {
         gradient: Tensor<D>,
         state: Option<SgdState<D>>,
     ) -> (Tensor<D>, Option<SgdState<D>>) {
+        let rule = self.for_rank(D);
         let velocity = state.map(|state| state.velocity);
         let fits = |tensor: &Tensor<D>| {
             let outside = !tensor.device().is_autodiff();
@@ -76,8 +80,8 @@ impl Optimizer for Sgd {
         };
         let is_fused = [&parameter, &gradient].into_iter().chain(&velocity).all(fits);
         let (parameter, velocity) = match is_fused {
-            true => self.fused(learning_rate, parameter, gradient, velocity),
-            false => self.composed(learning_rate, parameter, gradient, velocity),
+            true => rule.fused(learning_rate, parameter, gradient, velocity),
+            false => rule.composed(learning_rate, parameter, gradient, velocity),
         };
         (parameter, (self.momentum != 0.0).then_some(SgdState { velocity }))
     }
@@ -88,6 +92,12 @@ impl Optimizer for Sgd {
 }
 
 impl Sgd {
+    /// Returns the optimizer for parameters of `rank` dimensions.
+    fn for_rank(self, rank: usize) -> Self {
+        let decays = rank > 1 || !self.decay_weights_only;
+        Self { weight_decay: if decays { self.weight_decay } else { 0.0 }, ..self }
+    }
+
     fn composed<const D: usize>(
         &self,
         learning_rate: f64,
@@ -228,7 +238,7 @@ mod tests {
     #[test]
     fn three_steps_are_those_of_the_formula() {
         for nesterov in [false, true] {
-            three_steps(Sgd { momentum: 0.9, weight_decay: 0.01, nesterov });
+            three_steps(Sgd { momentum: 0.9, weight_decay: 0.01, nesterov, ..Sgd::default() });
         }
     }
 
@@ -249,6 +259,25 @@ mod tests {
             }
             for (found, expected) in doubles(found).into_iter().zip(parameter.into_iter().cycle()) {
                 assert!((found - expected).abs() <= precision, "{found}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn weight_decay_can_leave_out_vectors() {
+        let weights_only = Sgd { weight_decay: 0.5, decay_weights_only: true, ..Sgd::default() };
+        let all = Sgd { decay_weights_only: false, ..weights_only };
+        for dtype in [DType::F32, DType::F64] {
+            let vector = || numbers([1.0; 5], dtype);
+            let matrix = || vector().reshape([1, 37]);
+            let of_vector =
+                |sgd: Sgd| doubles(sgd.step(1.0, vector(), vector().zeros_like(), None).0);
+            let of_matrix = |sgd: Sgd| {
+                doubles(sgd.step(1.0, matrix(), matrix().zeros_like(), None).0.reshape([37]))
+            };
+            assert_eq!(of_vector(weights_only), [1.0; 37]);
+            for decayed in [of_vector(all), of_matrix(weights_only), of_matrix(all)] {
+                assert_eq!(decayed, [0.5; 37]);
             }
         }
     }

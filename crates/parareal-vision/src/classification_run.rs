@@ -208,7 +208,10 @@ fn configuration(config: &Config) -> ConfigRecord {
 }
 
 /// Loads the images of this process, and checks its devices and its process group.
-fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), VisionError> {
+pub(crate) fn load(
+    group: &ProcessGroup,
+    config: &Config,
+) -> Result<(ImageTask, Summary), VisionError> {
     config.check_balanced()?;
     config.run.check_group(group)?;
     config.run.check_devices(group)?;
@@ -219,7 +222,7 @@ fn load(group: &ProcessGroup, config: &Config) -> Result<(ImageTask, Summary), V
 }
 
 /// Measures the number of workers, if that is requested and the run could start.
-fn place(
+pub(crate) fn place(
     group: &ProcessGroup,
     config: Config,
     task: &ImageTask,

@@ -111,6 +111,11 @@ impl Config {
             let expected = "requires a positive momentum; set `momentum`, for example 0.9";
             return Err(VisionError::setting("nesterov", true, expected));
         }
+        if s.decay_weights_only && s.weight_decay == 0.0 {
+            let expected =
+                "requires a positive weight decay; set `weight-decay`, for example 0.0005";
+            return Err(VisionError::setting("decay-weights-only", true, expected));
+        }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";
@@ -142,7 +147,12 @@ impl Config {
             validation: s.validation,
             augment: s.augment,
             network,
-            sgd: Sgd { momentum: s.momentum, weight_decay: s.weight_decay, nesterov: s.nesterov },
+            sgd: Sgd {
+                momentum: s.momentum,
+                weight_decay: s.weight_decay,
+                nesterov: s.nesterov,
+                decay_weights_only: s.decay_weights_only,
+            },
             loss: CrossEntropy { label_smoothing: s.label_smoothing },
             init_from: s.init_from.clone(),
             init_units: s.init_units,
@@ -539,6 +549,7 @@ mod tests {
             (&[("recompute", &most)], "recompute"),
             (&[("keep-checkpoints", &most)], "keep-checkpoints"),
             (&[("nesterov", "true"), ("momentum", "0.0")], "nesterov"),
+            (&[("decay-weights-only", "true"), ("weight-decay", "0.0")], "decay-weights-only"),
             (&[("schedule", "linear")], "schedule"),
             (&[("warmup-epochs", "6.0")], "warmup-epochs"),
             (&[("label-smoothing", "1.0")], "label-smoothing"),

@@ -6,6 +6,7 @@
 //!   [`ClassificationRun::resume`] resumes a run bit for bit, and [`ClassificationRun::train`] trains it.
 //! - [`evaluate`] evaluates the weights of a run, [`export_run`] writes them to one file, and a [`Predictor`]
 //!   classifies image files with them.
+//! - [`range_test`] trains with growing learning rates, to find a suitable one.
 //! - [`plan`] and [`suggest`] predict the duration of a step, and a [`Bench`] measures it.
 //!
 //! This crate never writes to a terminal.
@@ -41,6 +42,7 @@ mod placement;
 mod plan;
 mod predict;
 mod random_batch;
+mod range_test;
 mod resume;
 mod scores;
 mod settings;
@@ -65,6 +67,7 @@ pub use plan::{
     suggest_here,
 };
 pub use predict::{ClassProbability, Prediction, Predictor};
+pub use range_test::range_test;
 pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
     Settings, UnitInit, WorkerCount,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod data;
+mod lr_find;
 mod ode;
 mod plan;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use parareal_train::TrainError;
 
 pub(crate) use bench::Bench;
 pub(crate) use data::{Data, Fetch, ImageFiles};
+pub(crate) use lr_find::LrFind;
 pub(crate) use ode::Ode;
 pub(crate) use plan::{Plan, Step};
 pub(crate) use runs::{Eval, Export, Predict, Report};
@@ -42,6 +44,10 @@ pub(crate) enum Command {
     ///
     /// Without flags, the training takes about three minutes on two cores.
     Train(Box<Train>),
+    /// Find a learning rate by a short training in which it grows
+    ///
+    /// The loss first falls slowly, then quickly, and finally rises (Smith 2017). Nothing is saved but the plot.
+    LrFind(Box<LrFind>),
     /// Evaluate a run on its test images
     Eval(Eval),
     /// Classify images with a trained network

@@ -73,7 +73,7 @@ fn every_command_has_a_manual_page() {
     for (arguments, message) in [
         (
             &["man", "trane"][..],
-            "error: invalid value `trane` for COMMAND: expected one of train, eval, ",
+            "error: invalid value `trane` for COMMAND: expected one of train, lr-find, eval, ",
         ),
         (
             &["man", "eval", "now"],

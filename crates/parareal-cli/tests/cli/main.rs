@@ -10,6 +10,7 @@ mod faults;
 mod file_systems;
 mod help;
 mod initialization;
+mod lr_find;
 mod networks;
 mod ode;
 mod old_formats;

@@ -210,6 +210,12 @@ settings! {
         },
     }
 
+    /// Weight decay of weights only, not of biases and of the scale and shift of normalizations
+    "decay-weights-only" decay_weights_only: bool = [false] {
+        value_name: "true|false",
+        heading: Heading::Training,
+    }
+
     /// Nesterov momentum
     "nesterov" nesterov: bool = [false] {
         value_name: "true|false",

@@ -1,0 +1,160 @@
+//! `lr-find`: a short training with growing learning rates, to find a suitable one.
+
+mod plot;
+
+use std::time::Instant;
+
+use parareal_train::{Format, OutputFile, ProcessGroup, RangeTest, RangeTestEnd, RangeTestResult};
+use parareal_vision::{Config, range_test};
+use serde_json::json;
+
+use crate::arguments::LrFind;
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::{SILENCE, count, duration, live, note, result, table};
+
+/// Number of rows of the table, without the heading.
+const ROWS: usize = 11;
+
+pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
+    let LrFind { lowest, highest, steps, plot, overwrite, json, flags } = arguments;
+    let test = RangeTest { lowest, highest, steps };
+    test.check()?;
+    let plot = plot.as_deref().map(|path| OutputFile::new(path, &[Format::Svg], overwrite));
+    let plot = plot.transpose()?;
+    let group = ProcessGroup::alone();
+    let config = Config::resolve_with(&group, flags.settings)?;
+    if config.needs_balance() {
+        note("measuring the costs of the components to balance the cuts");
+    }
+    let config = config.balance(&group)?;
+    let title = format!(
+        "{}, N = {}, {}, batch {}",
+        config.network.net.name(),
+        config.network.cuts.subnetworks(),
+        config.dataset,
+        config.run.batch_size
+    );
+    note(&format!(
+        "{title}: {} with learning rates from {lowest} to {highest}",
+        count(steps, "step")
+    ));
+    let found = tested(&config, &test)?;
+    if json {
+        result(&as_json(&found))?;
+    } else {
+        result(&as_text(&found, &test))?;
+    }
+    if let Some(plot) = plot {
+        let drawing = plot::draw(&found, &title).map_err(Failure::Draw)?;
+        plot.write(drawing.as_bytes())?;
+        note(&format!("wrote the plot to {}", plot.path().display()));
+    }
+    Ok(if found.end == RangeTestEnd::Interrupted { Ending::Interrupted } else { Ending::Done })
+}
+
+/// Runs the test and shows its progress.
+fn tested(config: &Config, test: &RangeTest) -> Result<RangeTestResult, Failure> {
+    let bar = live(test.steps as u64, "{wide_bar} {msg}");
+    let stop = interrupt::watch(Some("after this step"));
+    let (mut done, begun, mut said) = (0, Instant::now(), Instant::now());
+    let mut show = |learning_rate: f64, loss: f64| {
+        done += 1;
+        let left = begun.elapsed().as_secs_f64() / done as f64 * (test.steps - done) as f64;
+        let line = format!(
+            "step {done}/{}  learning rate {}  loss {loss:.4}  {} left",
+            test.steps,
+            rate(learning_rate),
+            duration(left)
+        );
+        match &bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.set_message(line);
+            }
+            None if said.elapsed() >= SILENCE => {
+                note(&line);
+                said = Instant::now();
+            }
+            None => {}
+        }
+    };
+    let found = range_test(config, test, &mut |step| show(step.learning_rate, step.loss), &stop);
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(found?)
+}
+
+/// Formats a learning rate with two significant digits.
+fn rate(rate: f64) -> String {
+    // The scientific notation rounds to significant digits.
+    let rounded: f64 = format!("{rate:.1e}").parse().expect("a number that was formatted");
+    if rounded >= 1e-4 { rounded.to_string() } else { format!("{rate:.1e}") }
+}
+
+fn as_text(found: &RangeTestResult, test: &RangeTest) -> String {
+    let (steps, smoothed) = (&found.steps, found.smoothed());
+    let mut rows = vec![vec!["learning rate".to_string(), "loss, smoothed".to_string()]];
+    let last = steps.len().saturating_sub(1);
+    let mut shown: Vec<usize> = (0..ROWS).map(|row| row * last / (ROWS - 1)).collect();
+    shown.dedup();
+    shown.retain(|&step| step < steps.len());
+    rows.extend(
+        shown
+            .iter()
+            .map(|&step| vec![rate(steps[step].learning_rate), format!("{:.4}", smoothed[step])]),
+    );
+    let done = count(steps.len(), "step");
+    let end = match found.end {
+        RangeTestEnd::Complete => format!("all {done} trained"),
+        RangeTestEnd::Diverged => format!("the loss diverged after {done} of {}", test.steps),
+        RangeTestEnd::Interrupted => format!("interrupted after {done} of {}", test.steps),
+    };
+    let fastest = match (found.steepest(), found.lowest_loss()) {
+        (Some(steepest), Some(lowest)) => format!(
+            "the loss falls fastest at {0} and is lowest at {1}: rates between them are worth a try",
+            rate(steepest),
+            rate(lowest)
+        ),
+        _ => "the loss does not fall: no suggestion; try another --lowest or more --steps".into(),
+    };
+    format!("{}\n{end}; {fastest}", table(&rows))
+}
+
+fn as_json(found: &RangeTestResult) -> String {
+    json!({
+        "steps": found.steps,
+        "smoothed": found.smoothed(),
+        "end": found.end,
+        "steepest": found.steepest(),
+        "lowest_loss": found.lowest_loss(),
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_train::RangeTestStep;
+
+    use super::*;
+
+    #[test]
+    fn learning_rates_have_two_digits() {
+        let texts = [1.234e-5, 0.000_99, 0.0512, 0.5, 1.0, 12.3].map(rate);
+        assert_eq!(texts, ["1.2e-5", "0.00099", "0.051", "0.5", "1", "12"]);
+    }
+
+    #[test]
+    fn short_results_are_shown_without_a_suggestion() {
+        for count in 0..3 {
+            let step = RangeTestStep { learning_rate: 0.1, loss: 2.0 };
+            let found = RangeTestResult { steps: vec![step; count], end: RangeTestEnd::Diverged };
+            let text = as_text(&found, &RangeTest::default());
+            assert_eq!(text.lines().count(), 2 + count, "{text}");
+            assert!(text.contains("no suggestion"), "{text}");
+            plot::draw(&found, "title").unwrap();
+        }
+    }
+}

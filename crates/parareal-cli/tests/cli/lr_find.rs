@@ -1,0 +1,103 @@
+//! The learning-rate range test.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{errors, json, metrics, parareal};
+
+/// A small network and few images.
+const SMALL: [&str; 10] = [
+    "lr-find",
+    "--depth",
+    "11",
+    "--width",
+    "4",
+    "--limit-train",
+    "48",
+    "--batch-size",
+    "16",
+    "--seed=3",
+];
+
+fn results(output: &std::process::Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn found(folder: &Path, more: &[&str]) -> serde_json::Value {
+    let output = parareal(folder, &[&SMALL, more, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    json(&output)
+}
+
+#[test]
+fn rates_grow_and_nothing_is_saved_but_the_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let range = ["--steps", "24", "--lowest", "0.001", "--highest", "0.5"];
+    let plot = ["--plot", "rates.svg"];
+    let output = parareal(folder.path(), &[&SMALL[..], &range, &plot].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let text = results(&output);
+    assert!(text.contains("all 24 steps trained") && text.contains("are worth a try"), "{text}");
+    let files: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["rates.svg"]);
+    let drawing = fs::read_to_string(folder.path().join("rates.svg")).unwrap();
+    assert!(drawing.contains("learning rate") && drawing.contains("steepest descent"), "{drawing}");
+    let output = parareal(folder.path(), &[&SMALL[..], &range, &plot].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("--overwrite"), "{}", errors(&output));
+}
+
+#[test]
+fn the_steps_are_those_of_a_training_and_of_every_number_of_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    // The rate is nearly constant, so the losses are those of a run with this rate.
+    let range =
+        ["--subnetworks", "2", "--steps", "20", "--lowest", "0.01", "--highest", "0.01000001"];
+    let losses = |value: &serde_json::Value| -> Vec<f64> {
+        let steps = value["steps"].as_array().unwrap().iter();
+        steps.map(|step| step["loss"].as_f64().unwrap()).collect()
+    };
+    let one = losses(&found(folder.path(), &[&range[..], &["--workers", "1"]].concat()));
+    let two = losses(&found(folder.path(), &[&range[..], &["--workers", "2"]].concat()));
+    let train = ["train", "--epochs", "7", "--learning-rate", "0.01", "--milestones", "none"];
+    let more = ["--subnetworks", "2", "--limit-test", "0", "--output", "run"];
+    let output = parareal(folder.path(), &[&train[..], &SMALL[1..], &more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let steps = metrics(&folder.path().join("run"), "step");
+    let trained: Vec<f64> = steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect();
+    assert_eq!((one.len(), trained.len()), (20, 21));
+    for (step, expected) in trained[..20].iter().enumerate() {
+        for loss in [one[step], two[step]] {
+            assert!((loss / expected - 1.0).abs() < 1e-3, "step {step}: {loss}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn divergence_ends_the_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = found(folder.path(), &["--steps", "60", "--lowest", "0.01", "--highest", "1e9"]);
+    assert_eq!(found["end"], "diverged");
+    let steps = found["steps"].as_array().unwrap().len();
+    assert!((5..60).contains(&steps), "{steps}");
+    assert_eq!(found["smoothed"].as_array().unwrap().len(), steps);
+}
+
+#[test]
+fn wrong_values_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (flags, expected) in [
+        (&["--steps", "19"][..], "for steps: expected at least 20"),
+        (&["--lowest", "0"], "for lowest: expected a number above 0"),
+        (&["--lowest", "1", "--highest", "0.5"], "for highest: expected a number above"),
+        (&["--epochs", "3"], "--epochs"),
+        (&["--plot", "rates.png"], ".svg"),
+    ] {
+        let output = parareal(folder.path(), &[&SMALL[..], flags].concat());
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(errors(&output).contains(expected), "{}", errors(&output));
+        assert_eq!(results(&output), "");
+    }
+}
