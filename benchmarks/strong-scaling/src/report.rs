@@ -86,7 +86,7 @@ impl Report {
         picture::draw(&folder.join("picture.svg"), self)
     }
 
-    /// Returns two tables for each depth, ratios and durations: a row for each way, a column for each batch.
+    /// Returns three tables for each depth, ratios, durations and images per second: a row for each way, a column for each batch.
     pub(crate) fn markdown(&self) -> String {
         let mut texts = vec![format!("{} cores of {}\n", self.cores, self.processor)];
         for depth in self.depths() {
@@ -94,6 +94,7 @@ impl Report {
                 self.cases.iter().filter(|measured| measured.case.depth == depth).collect();
             texts.push(table(&format!("ResNet-{depth}, speed relative to N = 1"), &cases, ratio));
             texts.push(table(&format!("ResNet-{depth}, duration of a step"), &cases, duration));
+            texts.push(table(&format!("ResNet-{depth}, images per second"), &cases, throughput));
         }
         let (within, all) = self.predictions_within(0.15);
         texts.push(format!("{within} of {all} predictions are within 15 % of the median.\n"));
@@ -110,7 +111,7 @@ impl Report {
 }
 
 /// Formats a table with these cells.
-fn table(title: &str, cases: &[&Measured], cell: fn(&Row) -> String) -> String {
+fn table(title: &str, cases: &[&Measured], cell: fn(&Row, usize) -> String) -> String {
     let mut names: Vec<&str> = Vec::new();
     for row in cases.iter().flat_map(|measured| &measured.rows) {
         if !names.contains(&row.name.as_str()) {
@@ -125,24 +126,30 @@ fn table(title: &str, cases: &[&Measured], cell: fn(&Row) -> String) -> String {
     for name in names {
         let cells = cases.iter().map(|measured| {
             let row = measured.rows.iter().find(|row| row.name == name);
-            row.map_or("-".to_owned(), cell)
+            row.map_or("-".to_owned(), |row| cell(row, measured.case.batch))
         });
         text += &line([name.to_owned()].into_iter().chain(cells).collect());
     }
     text
 }
 
-fn ratio(row: &Row) -> String {
+fn ratio(row: &Row, _: usize) -> String {
     let own = &row.measurement;
     let [low, high] = own.interval;
     format!("**{:.2}** ({low:.2} to {high:.2})", own.speedup)
 }
 
-fn duration(row: &Row) -> String {
+fn duration(row: &Row, _: usize) -> String {
     let error = row.prediction_error();
     let error = error.map_or(String::new(), |error| format!(", predicted {:+.0} %", 100.0 * error));
     let (step, serial) = (1e3 * row.measurement.step, 1e3 * row.measurement.serial);
     format!("{step:.0} ms beside {serial:.0} ms, {}{error}", row.setting)
+}
+
+fn throughput(row: &Row, batch: usize) -> String {
+    let [own, serial] =
+        [row.measurement.step, row.measurement.serial].map(|step| batch as f64 / step);
+    format!("{own:.1} beside {serial:.1}")
 }
 
 fn processor() -> String {

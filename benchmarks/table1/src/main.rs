@@ -65,8 +65,8 @@ const NOT_WITH_TIMES: [&str; 13] = [
     "initialization",
 ];
 
-/// Flags that concern all runs of a table. Folders of runs that other runs start from are kept for all of them.
-const NOT_FOR_SOME_RUNS: [&str; 6] =
+/// Flags that concern all rows of a table. Folders of runs that other runs start from are kept for all of them.
+const NOT_FOR_SOME_ROWS: [&str; 6] =
     ["times", "rehearse", "summary", "write", "check", "initialization"];
 
 /// Trains the remaining runs of a table and stores their results; resumes interrupted runs
@@ -147,11 +147,11 @@ struct Arguments {
         default_values_t = PAPER_PARAMETERS.map(|(count, _)| count)
     )]
     subnetworks: Vec<usize>,
-    /// Rows to train, as files of results are named [default: all]; several machines can share a table
-    #[arg(long, value_name = "ROW,..", value_delimiter = ',', conflicts_with_all = NOT_FOR_SOME_RUNS)]
+    /// Rows to train, by the names of the files in results/ without -seedN.json [default: all]
+    #[arg(long, value_name = "ROW,..", value_delimiter = ',', conflicts_with_all = NOT_FOR_SOME_ROWS)]
     rows: Vec<String>,
-    /// Seeds to train [default: all; 1 with --full]
-    #[arg(long, value_name = "S,..", value_delimiter = ',', conflicts_with_all = NOT_FOR_SOME_RUNS)]
+    /// Seeds to train [default: all], or of the full table [default: 1]
+    #[arg(long, value_name = "S,..", value_delimiter = ',', conflicts_with_all = ["times", "initialization"])]
     seeds: Vec<u64>,
 }
 
@@ -222,6 +222,11 @@ fn note(message: &str) {
 /// Runs the command. Returns false if it was interrupted.
 fn run(arguments: Arguments) -> Result<bool> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let of_all_seeds =
+        [arguments.rehearse, arguments.summary, arguments.write, arguments.check].contains(&true);
+    if of_all_seeds && !arguments.full && !arguments.seeds.is_empty() {
+        return Err("--seeds: tables and rehearsals have all seeds; leave the flag out".into());
+    }
     let rows = arguments.rows()?;
     let place = Place::new(&here.join(".."), arguments.study());
     if arguments.rehearse && !arguments.dry_run {
@@ -458,6 +463,19 @@ mod tests {
         assert_eq!(study(&["--initialization", "--rates"]), None);
         assert_eq!(study(&["--rows", "cifar10-29-n1", "--seeds", "2"]), Some(Study::Small));
         assert_eq!(study(&["--initialization", "--seeds", "2"]), None);
+        assert_eq!(study(&["--full", "--seeds", "1,2", "--check"]), Some(Study::Full));
+    }
+
+    #[test]
+    fn the_full_table_has_the_given_seeds() {
+        let rows = |line: &str| {
+            let line = std::iter::once("table1").chain(line.split_whitespace());
+            Arguments::try_parse_from(line).unwrap().rows().unwrap()
+        };
+        assert!(rows("--full --seeds 2,5 --write").iter().all(|row| row.seeds == [2, 5]));
+        assert!(rows("--full --write").iter().all(|row| row.seeds == [1]));
+        let arguments = Arguments::try_parse_from(["table1", "--seeds", "2", "--write"]).unwrap();
+        assert!(run(arguments).unwrap_err().to_string().starts_with("--seeds: "));
     }
 
     #[test]

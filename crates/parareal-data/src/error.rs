@@ -164,6 +164,13 @@ pub enum DataError {
         /// Number of columns of an image.
         width: usize,
     },
+
+    /// The probability of erasing is not in [0, 1].
+    #[error("the probability of erasing must be in [0, 1], got {probability}")]
+    Probability {
+        /// The given probability.
+        probability: f64,
+    },
 }
 
 impl DataError {

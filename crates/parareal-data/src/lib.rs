@@ -50,6 +50,7 @@ mod sets;
 
 pub use batches::augmentation::Augmentation;
 pub use batches::batch::{Batch, Batches};
+pub use batches::erasing::RandomErasing;
 pub use batches::order::epoch_order;
 pub use dataset::Dataset;
 pub use error::DataError;

@@ -23,6 +23,10 @@ pub(crate) enum Purpose {
     HeldOut = 5,
     /// The choice of the training images to split off for validation.
     RandomSplit = 6,
+    /// The erasing of a rectangle of an image.
+    Erasing = 7,
+    /// The operation of TrivialAugment on an image.
+    TrivialAugment = 8,
 }
 
 /// A generator of random numbers that are the same for the same key on every machine.

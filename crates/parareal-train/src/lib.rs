@@ -233,7 +233,7 @@ pub use output::{Format, OutputFile};
 pub use placement::{MAX_THREADS, Placement, WorkerRequest, rank_layout};
 pub use prefetch::{Prefetched, prefetch};
 pub use process_group::{ProcessGroup, Resources};
-pub use range_test::{RangeTest, RangeTestEnd, RangeTestResult, RangeTestStep};
+pub use range_test::{FallingRange, RangeTest, RangeTestEnd, RangeTestResult, RangeTestStep};
 pub use run::{InitialWeights, Resume, Run, RunFolder, Start};
 pub use run_config::RunConfig;
 pub use schedule::Schedule;

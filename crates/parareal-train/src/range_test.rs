@@ -10,12 +10,14 @@ use crate::{ExecutorKind, ProcessGroup, RunConfig, Task, TrainError};
 
 /// The test ends once the mean loss of recent steps exceeds its minimum by this factor.
 const DIVERGED: f64 = 4.0;
-/// Weight of the past in the mean loss of recent steps.
-const MEMORY: f64 = 0.9;
-/// Fewest steps from which a learning rate is suggested.
+/// Fraction of the steps that the mean loss of recent steps reaches back.
+const RECENT: f64 = 0.1;
+/// Smallest number of steps of a test.
 const FEWEST_STEPS: usize = 20;
 /// Number of steps for one neighbor on each side in the smoothed loss.
 const STEPS_PER_NEIGHBOR: usize = 20;
+/// Smallest fall of the smoothed loss, in standard deviations of the difference of two smoothed losses.
+const CLEAR: f64 = 3.0;
 
 /// A learning-rate range test (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017).
 ///
@@ -130,7 +132,7 @@ impl RangeTest {
         config.check(&group, task.samples())?;
         check_threads(config.threads, group.resources().cores)?;
         let mut executor = config.start(&group, task.model(), initial)?;
-        let (mut steps, mut recent) = (Vec::new(), Recent::default());
+        let (mut steps, mut recent) = (Vec::new(), Recent::new(self.steps));
         for epoch in 1.. {
             let batches = task.batches(config.batch_size, config.seed, epoch, 0)?;
             let end = prefetch(batches, |batches| {
@@ -170,18 +172,24 @@ impl RangeTest {
 }
 
 /// The mean loss of recent steps, and its minimum.
-#[derive(Default)]
 struct Recent {
+    /// Weight of the past in the mean.
+    memory: f64,
     sum: f64,
     weight: f64,
     lowest: Option<f64>,
 }
 
 impl Recent {
+    fn new(steps: usize) -> Self {
+        let memory = 1.0 - 1.0 / (RECENT * steps as f64).max(1.0);
+        Self { memory, sum: 0.0, weight: 0.0, lowest: None }
+    }
+
     /// Adds the loss of a step. Returns true if the mean is far above its minimum.
     fn diverges_with(&mut self, loss: f64) -> bool {
-        self.sum = MEMORY * self.sum + (1.0 - MEMORY) * loss;
-        self.weight = MEMORY * self.weight + (1.0 - MEMORY);
+        self.sum = self.memory * self.sum + (1.0 - self.memory) * loss;
+        self.weight = self.memory * self.weight + (1.0 - self.memory);
         let mean = self.sum / self.weight;
         let lowest = self.lowest.map_or(mean, |lowest| lowest.min(mean));
         self.lowest = Some(lowest);
@@ -189,44 +197,63 @@ impl Recent {
     }
 }
 
+/// The range of learning rates in which the loss falls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FallingRange {
+    /// The learning rate at which the smoothed loss falls fastest, relative to the logarithm of the learning rate.
+    pub steepest: f64,
+    /// The learning rate with the lowest smoothed loss.
+    pub lowest: f64,
+    /// True if the loss is lowest at the end, so that it might fall further with larger rates.
+    pub is_open: bool,
+}
+
 impl RangeTestResult {
+    /// Returns the number of neighbors on each side in the smoothed loss.
+    fn neighbors(&self) -> usize {
+        self.steps.len().div_ceil(STEPS_PER_NEIGHBOR)
+    }
+
     /// Returns the smoothed loss of each step: the mean over the step and its neighbors, one on each side for every 20
-    /// steps of the test, or as many as there are at the ends.
+    /// steps of the test. There are fewer at the ends.
     #[must_use]
     pub fn smoothed(&self) -> Vec<f64> {
-        let neighbors = self.steps.len().div_ceil(STEPS_PER_NEIGHBOR);
+        let neighbors = self.neighbors();
         let mean = |step: usize| {
-            let reach = neighbors.min(step).min(self.steps.len() - 1 - step);
-            let window = &self.steps[step - reach..=step + reach];
+            let end = (step + neighbors + 1).min(self.steps.len());
+            let window = &self.steps[step.saturating_sub(neighbors)..end];
             window.iter().map(|step| step.loss).sum::<f64>() / window.len() as f64
         };
         (0..self.steps.len()).map(mean).collect()
     }
 
-    /// Returns the learning rate at which the smoothed loss falls fastest on the way to its minimum, relative to the
-    /// logarithm of the learning rate. Returns `None` if it never falls, or after fewer than 20 steps.
+    /// Returns the range in which the loss falls. Returns `None` if the smoothed loss does not fall clearly, by three
+    /// standard deviations of its noise.
     #[must_use]
-    pub fn steepest(&self) -> Option<f64> {
-        if self.steps.len() < FEWEST_STEPS {
+    pub fn falling(&self) -> Option<FallingRange> {
+        let (smoothed, neighbors) = (self.smoothed(), self.neighbors());
+        let steps = 0..smoothed.len();
+        let lowest = steps.clone().min_by(|&a, &b| smoothed[a].total_cmp(&smoothed[b]))?;
+        // Beyond the minimum the loss can jump, and fall again.
+        let before = steps.take(lowest + 1);
+        let squares = before.clone().map(|step| (self.steps[step].loss - smoothed[step]).powi(2));
+        let variance = squares.sum::<f64>() / lowest.max(1) as f64;
+        let noise = (2.0 * variance / (2 * neighbors + 1) as f64).sqrt();
+        let highest = before.clone().map(|step| smoothed[step]).fold(f64::MIN, f64::max);
+        if highest - smoothed[lowest] <= CLEAR * noise {
             return None;
         }
-        let smoothed = self.smoothed();
-        // Beyond the minimum the loss can jump, and fall again.
-        let falling = &smoothed[..=self.lowest_step()?];
-        let slopes = falling.windows(3).map(|around| around[2] - around[0]);
-        let (step, slope) = (1..).zip(slopes).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (slope < 0.0).then(|| self.steps[step].learning_rate)
-    }
-
-    /// Returns the learning rate with the lowest smoothed loss; `None` if there are no steps.
-    #[must_use]
-    pub fn lowest_loss(&self) -> Option<f64> {
-        Some(self.steps[self.lowest_step()?].learning_rate)
-    }
-
-    fn lowest_step(&self) -> Option<usize> {
-        let losses = self.smoothed().into_iter().enumerate();
-        losses.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(step, _)| step)
+        // Differences over the width of a window are less noisy than those of neighbors.
+        let slope = |step: usize| {
+            let next = smoothed[(step + neighbors).min(lowest)];
+            next - smoothed[step.saturating_sub(neighbors)]
+        };
+        let steepest = before.min_by(|&a, &b| slope(a).total_cmp(&slope(b)))?;
+        Some(FallingRange {
+            steepest: self.steps[steepest].learning_rate,
+            lowest: self.steps[lowest].learning_rate,
+            is_open: self.end != RangeTestEnd::Diverged && lowest + neighbors >= self.steps.len(),
+        })
     }
 }
 
@@ -255,57 +282,89 @@ mod tests {
         }
     }
 
+    /// A loss that falls by one around 10^-1.5.
+    fn descent(rate: f64) -> f64 {
+        1.0 / (1.0 + (6.0 * (rate + 1.5)).exp())
+    }
+
+    /// Noise with a standard deviation of about 1, from a linear congruential generator.
+    fn noise(seed: u32) -> impl Fn() -> f64 {
+        let state = std::cell::Cell::new(seed);
+        move || {
+            let uniform = || {
+                state.set(state.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+                f64::from(state.get() >> 8) / f64::from(1 << 24) - 0.5
+            };
+            2.0 * (uniform() + uniform() + uniform())
+        }
+    }
+
     #[test]
     fn the_steepest_descent_and_the_minimum_are_found() {
         // The logistic function falls fastest at its center, the parabola around its vertex.
-        let falling = result(|rate| 1.0 / (1.0 + (6.0 * (rate + 1.5)).exp()));
-        let steepest = falling.steepest().unwrap().log10();
+        let steepest = result(descent).falling().unwrap().steepest.log10();
         assert!((steepest + 1.5).abs() <= 0.05, "{steepest}");
-        let parabola = result(|rate| (rate + 0.5).powi(2));
-        assert!((parabola.lowest_loss().unwrap().log10() + 0.5).abs() <= 0.05);
+        let parabola = result(|rate| (rate + 0.5).powi(2)).falling().unwrap();
+        assert!((parabola.lowest.log10() + 0.5).abs() <= 0.05 && !parabola.is_open);
     }
 
     #[test]
     fn jumps_beyond_the_minimum_are_ignored() {
         let jumping = result(|rate| match rate {
-            ..0.0 => 1.0 / (1.0 + (6.0 * (rate + 1.5)).exp()),
+            ..0.0 => descent(rate),
             ..0.5 => 9.0,
             _ => 1.0,
         });
-        let steepest = jumping.steepest().unwrap().log10();
-        assert!((steepest + 1.5).abs() <= 0.05, "{steepest}");
+        let steepest = jumping.falling().unwrap().steepest.log10();
+        assert!((steepest + 1.5).abs() <= 0.1, "{steepest}");
     }
 
     #[test]
-    fn noise_is_smoothed() {
-        // Alternating noise that is larger than the slope.
-        let flip = std::cell::Cell::new(0.2);
-        let noisy = result(|rate| {
-            flip.set(-flip.get());
-            1.0 / (1.0 + (6.0 * (rate + 1.5)).exp()) + flip.get()
+    fn a_fall_is_found_in_noise_and_noise_alone_is_no_fall() {
+        for seed in 0..200 {
+            let random = noise(seed);
+            let noisy =
+                result(|rate| 2.0 + descent(rate) + (rate - 0.3).max(0.0) + 0.15 * random());
+            let falling = noisy.falling().unwrap();
+            let [steepest, lowest] = [falling.steepest, falling.lowest].map(f64::log10);
+            assert!((-2.2..-0.8).contains(&steepest), "seed {seed}: {steepest}");
+            assert!((-1.5..=0.6).contains(&lowest), "seed {seed}: {lowest}");
+        }
+        let clear = (0..200).filter(|&seed| {
+            let random = noise(seed);
+            result(|_| 2.0 + 0.3 * random()).falling().is_some()
         });
-        let steepest = noisy.steepest().unwrap().log10();
-        assert!((steepest + 1.5).abs() <= 0.3, "{steepest}");
+        // The largest of many differences is compared, so some exceed three standard deviations of one.
+        assert!(clear.count() <= 60);
     }
 
     #[test]
-    fn nothing_is_suggested_from_a_loss_that_does_not_fall_or_from_few_steps() {
-        assert_eq!(result(|rate| rate).steepest(), None);
+    fn a_loss_that_falls_up_to_the_end_may_fall_further() {
+        let mut falling = result(|rate| -rate);
+        assert!(falling.falling().unwrap().is_open);
+        falling.end = RangeTestEnd::Diverged;
+        assert!(!falling.falling().unwrap().is_open);
+    }
+
+    #[test]
+    fn nothing_is_found_where_the_loss_does_not_fall() {
+        assert_eq!(result(|rate| rate).falling(), None);
         let mut short = result(|rate| -rate);
-        assert!(short.steepest().is_some());
-        short.steps.truncate(FEWEST_STEPS - 1);
-        assert_eq!(short.steepest(), None);
-        short.steps.clear();
-        assert_eq!((short.lowest_loss(), short.smoothed()), (None, Vec::new()));
+        for steps in [1, 0] {
+            short.steps.truncate(steps);
+            assert_eq!((short.falling(), short.smoothed().len()), (None, steps));
+        }
     }
 
     #[test]
     fn a_loss_far_above_its_minimum_diverges() {
-        let mut recent = Recent::default();
-        assert!([4.0, 3.0, 2.0, 1.0].iter().all(|&loss| !recent.diverges_with(loss)));
-        let ended = (0..100).position(|_| recent.diverges_with(12.0));
-        // The mean of recent steps follows within a few steps, but not at once.
-        assert!(ended.is_some_and(|step| (1..20).contains(&step)), "{ended:?}");
+        for (steps, expected) in [(20, 0..2), (100, 2..8), (1_000, 20..80)] {
+            let mut recent = Recent::new(steps);
+            assert!((0..steps / 2).all(|_| !recent.diverges_with(1.0)));
+            let ended = (0..steps).position(|_| recent.diverges_with(12.0));
+            // The mean of recent steps follows within a tenth of the steps.
+            assert!(ended.is_some_and(|step| expected.contains(&step)), "{steps}: {ended:?}");
+        }
     }
 
     #[test]

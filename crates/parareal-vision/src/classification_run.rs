@@ -222,7 +222,7 @@ pub(crate) fn load(
 }
 
 /// Measures the number of workers, if that is requested and the run could start.
-pub(crate) fn place(
+fn place(
     group: &ProcessGroup,
     config: Config,
     task: &ImageTask,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
-use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions};
+use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, RandomErasing};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 use parareal_train::{
@@ -31,6 +31,10 @@ pub struct Config {
     pub validation: f64,
     /// True if training images are augmented at random, with the usual augmentation of the data set.
     pub augment: bool,
+    /// True if a random operation is applied to each training image.
+    pub trivial_augment: bool,
+    /// Random erasing of training images, if any.
+    pub random_erasing: Option<RandomErasing>,
     /// The network and its cuts.
     pub network: NetworkConfig,
     /// The optimizer.
@@ -146,6 +150,8 @@ impl Config {
             },
             validation: s.validation,
             augment: s.augment,
+            trivial_augment: s.trivial_augment,
+            random_erasing: random_erasing(s.random_erasing),
             network,
             sgd: Sgd {
                 momentum: s.momentum,
@@ -356,6 +362,11 @@ impl Config {
     pub fn settings(&self) -> Settings {
         self.settings.clone()
     }
+}
+
+/// Returns the erasing with a probability that has been checked; `None` for 0.
+fn random_erasing(probability: f64) -> Option<RandomErasing> {
+    RandomErasing::new(probability).ok().filter(|_| probability > 0.0)
 }
 
 /// Returns the given settings that must be the same on all ranks, and the version of the program.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use font8x8::legacy::BASIC_LEGACY;
 use image::{ImageFormat, Rgb, RgbImage};
 use parareal_data::{
-    Augmentation, Batches, DataError, Dataset, ImageSet, Normalization, epoch_order,
+    Augmentation, Batches, DataError, Dataset, ImageSet, Normalization, RandomErasing, epoch_order,
 };
 use parareal_train::{OutputFile, TrainError};
 
@@ -25,13 +25,19 @@ const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
 /// Draws the first training images of each class, with the name of the class and its number of images. If the
-/// data set has an augmentation, the same images after augmentation are drawn below them.
+/// data set has an augmentation, or TrivialAugment or random erasing is given, the same images after all of them are drawn
+/// below them.
 ///
 /// At most the first twenty classes are shown.
 ///
 /// # Errors
 /// If the sheet cannot be drawn ([`TrainError::Picture`]), or [`OutputFile::write`] fails.
-pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), VisionError> {
+pub fn contact_sheet(
+    dataset: &Dataset,
+    trivial_augment: bool,
+    erasing: Option<RandomErasing>,
+    output: &OutputFile,
+) -> Result<(), VisionError> {
     let set = &dataset.train;
     let classes: Vec<usize> = (0..set.classes().min(ROWS)).collect();
     let chosen: Vec<Vec<usize>> = classes
@@ -42,10 +48,11 @@ pub fn contact_sheet(dataset: &Dataset, output: &OutputFile) -> Result<(), Visio
         })
         .collect();
     let shown = pick(set, &chosen.concat())?;
-    let plain = pixels(&shown, Augmentation::None)?;
-    let augmented = match dataset.augmentation {
-        Augmentation::None => None,
-        augmentation => Some(pixels(&shown, augmentation)?),
+    let changes = Changes { augmentation: dataset.augmentation, trivial_augment, erasing };
+    let plain = pixels(dataset, &shown, Changes::default())?;
+    let augmented = match changes == Changes::default() {
+        true => None,
+        false => Some(pixels(dataset, &shown, changes)?),
     };
 
     let (width, height) = (set.width() as u32 * SCALE, set.height() as u32 * SCALE);
@@ -89,19 +96,39 @@ fn pick(set: &ImageSet, indices: &[usize]) -> Result<ImageSet, DataError> {
     ImageSet::new(channels, height, width, classes, pixels.collect(), labels.collect())
 }
 
-/// Returns the images as the network receives them, but without normalization: values from 0 to
-/// 255.
-fn pixels(set: &ImageSet, augmentation: Augmentation) -> Result<Vec<Vec<u8>>, DataError> {
-    let channels = set.channels();
-    let identity = Normalization { mean: vec![0.0; channels], deviation: vec![1.0; channels] };
+/// Random changes to training images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Changes {
+    augmentation: Augmentation,
+    trivial_augment: bool,
+    erasing: Option<RandomErasing>,
+}
+
+/// Returns the images as the network receives them, with the normalization undone: values from 0 to 255.
+fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec<u8>>, DataError> {
+    // Erased pixels have the mean color. The deviation of equal images is 0, so it is not used.
+    let mean = dataset.normalization.mean.clone();
+    let normalization = &Normalization { deviation: vec![1.0; mean.len()], mean };
     let (seed, epoch, len) = (1, 1, set.len());
+    let Changes { augmentation, trivial_augment, erasing } = changes;
     let mut images = vec![Vec::new(); len];
-    let batches = Batches::training(set, &identity, augmentation, len.max(1), seed, epoch)?;
+    let mut batches = Batches::training(set, normalization, augmentation, len.max(1), seed, epoch)?;
+    if trivial_augment {
+        batches = batches.trivial_augment();
+    }
+    if let Some(erasing) = erasing {
+        batches = batches.random_erasing(erasing);
+    }
+    let plane = set.height() * set.width();
     let order = epoch_order(len, seed, epoch);
     for batch in batches {
         let size = batch.images.len() / batch.labels.len().max(1);
         for (image, &index) in batch.images.chunks_exact(size).zip(&order) {
-            images[index] = image.iter().map(|value| (value * 255.0).round() as u8).collect();
+            let channels = image.chunks_exact(plane).zip(&normalization.mean);
+            let stored = channels.flat_map(|(values, mean)| {
+                values.iter().map(move |value| (255.0 * (value + mean)).round() as u8)
+            });
+            images[index] = stored.collect();
         }
     }
     Ok(images)

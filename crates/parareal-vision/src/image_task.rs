@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use parareal::exec::{CrossEntropy, Executor};
-use parareal_data::{Augmentation, Batches, Dataset, ImageSet};
+use parareal_data::{Augmentation, Batches, Dataset, ImageSet, RandomErasing};
 use parareal_models::resnet::ResNet;
 use parareal_train::task::{BatchesOf, Evaluated, Stop};
 use parareal_train::{Model, Task, TrainError};
@@ -21,6 +21,8 @@ pub struct ImageTask {
     /// Training images that are set aside for validation.
     pub(crate) validation: Option<ImageSet>,
     augmentation: Augmentation,
+    trivial_augment: bool,
+    erasing: Option<RandomErasing>,
     pub(crate) record: ImageRecord,
 }
 
@@ -35,7 +37,8 @@ impl ImageTask {
         let model = config.model(train.channels(), train.classes());
         let augmentation = if config.augment { dataset.augmentation } else { Augmentation::None };
         let record = ImageRecord::of(&dataset);
-        Ok(Self { model, dataset, validation, augmentation, record })
+        let (trivial_augment, erasing) = (config.trivial_augment, config.random_erasing);
+        Ok(Self { model, dataset, validation, augmentation, trivial_augment, erasing, record })
     }
 
     /// Returns the numbers of training images and of test images.
@@ -73,6 +76,12 @@ impl Task for ImageTask {
         let mut batches =
             Batches::training(train, normalization, self.augmentation, batch_size, seed, epoch)
                 .map_err(VisionError::from)?;
+        if self.trivial_augment {
+            batches = batches.trivial_augment();
+        }
+        if let Some(erasing) = self.erasing {
+            batches = batches.random_erasing(erasing);
+        }
         batches.skip_batches(skip);
         Ok(Box::new(batches.map(|batch| Ok(to_tensors(batch)))))
     }

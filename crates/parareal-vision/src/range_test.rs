@@ -2,12 +2,13 @@
 
 use parareal_train::{ProcessGroup, RangeTest, RangeTestResult, RangeTestStep};
 
-use crate::classification_run::{load, place};
+use crate::classification_run::load;
 use crate::initial_weights::initial_weights;
 use crate::{Config, VisionError};
 
 /// Trains the network of a configuration for a few steps with growing learning rates ([`RangeTest::run`]). Nothing is
-/// written. `on_step` receives each step; the test ends early if `stop` returns true.
+/// written. `on_step` receives each step; the test ends early if `stop` returns true. The number of workers is not measured:
+/// it is the default if the configuration requests that.
 ///
 /// # Errors
 /// If a device, an image file or the run with the initial weights is missing, the cuts are balanced but not measured
@@ -22,6 +23,5 @@ pub fn range_test(
     let group = ProcessGroup::alone();
     let (task, _) = load(&group, config)?;
     let initial = initial_weights(config, &task.record)?.map(|initial| initial.weights);
-    let config = place(&group, config.clone(), &task, &|| {})?;
     Ok(test.run(&config.run, &task, initial.as_ref(), on_step, stop)?)
 }

@@ -29,6 +29,12 @@ pub(crate) enum Data {
     Show {
         #[command(flatten)]
         set: ImageFiles,
+        /// Apply a random operation to each augmented image (TrivialAugment)
+        #[arg(long)]
+        trivial_augment: bool,
+        /// Probability with which a random rectangle of an augmented image is erased
+        #[arg(long, value_name = "P")]
+        random_erasing: Option<f64>,
         /// PNG file to write
         #[arg(long, value_name = "FILE.png")]
         output: PathBuf,

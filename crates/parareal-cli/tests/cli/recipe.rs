@@ -14,6 +14,9 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         "--schedule", "cosine",
         "--warmup-epochs", "0.5",
         "--nesterov",
+        "--decay-weights-only",
+        "--random-erasing", "0.5",
+        "--trivial-augment",
         "--label-smoothing", "0.1",
         "--clip-norm", "1.5",
         "--ema-decay", "0.5",
@@ -51,9 +54,34 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         assert!((a - b).abs() < 1e-3 * b.abs(), "{a} {b}");
     }
     let config = fs::read_to_string(folder.join("a/config.toml")).unwrap();
-    for line in ["nesterov = true", "schedule = \"cosine\"", "warmup-epochs = 0.5"] {
+    for line in [
+        "nesterov = true",
+        "decay-weights-only = true",
+        "random-erasing = 0.5",
+        "schedule = \"cosine\"",
+        "warmup-epochs = 0.5",
+    ] {
         assert!(config.contains(line), "{config}");
     }
+}
+
+#[test]
+fn augmentation_changes_the_first_step_and_the_decay_of_vectors_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = |name: &str, more: &[&str]| -> Vec<f64> {
+        let output = ["--output", name, "--limit-test", "0", "--weight-decay", "0.5"];
+        train(folder.path(), &[&output, more].concat());
+        let steps = metrics(&folder.path().join(name), "step");
+        steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect()
+    };
+    let plain = losses("plain", &[]);
+    assert_eq!(plain, losses("off", &["--random-erasing", "0", "--decay-weights-only=false"]));
+    let decayed = losses("decayed", &["--decay-weights-only"]);
+    assert!(plain[0] == decayed[0] && plain[1] != decayed[1], "{plain:?} {decayed:?}");
+    let erased = losses("erased", &["--random-erasing", "0.5"]);
+    assert!(plain[0] != erased[0], "{plain:?} {erased:?}");
+    let operated = losses("operated", &["--trivial-augment"]);
+    assert!(plain[0] != operated[0], "{plain:?} {operated:?}");
 }
 
 #[test]

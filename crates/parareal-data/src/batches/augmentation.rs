@@ -45,16 +45,16 @@ impl Augmentation {
 
 impl Placement {
     /// Appends one augmented channel to `values`. `plane` holds the stored pixels of the channel,
-    /// `[height, width]`, and `table` the normalized value for each stored value.
-    pub(crate) fn append(
+    /// `[height, width]`, and `convert` returns the value for a stored value.
+    pub(crate) fn append<T>(
         self,
         plane: &[u8],
         width: usize,
-        table: &[f32; 256],
-        values: &mut Vec<f32>,
+        convert: impl Fn(u8) -> T,
+        values: &mut Vec<T>,
     ) {
         if (Self { up: 0, left: 0, mirrored: false }) == self {
-            values.extend(plane.iter().map(|&pixel| table[usize::from(pixel)]));
+            values.extend(plane.iter().map(|&pixel| convert(pixel)));
             return;
         }
         let height = plane.len() / width;
@@ -68,7 +68,7 @@ impl Placement {
                     (Some(row), Some(column)) => plane[row * width + column],
                     _ => 0,
                 };
-                values.push(table[usize::from(pixel)]);
+                values.push(convert(pixel));
             }
         }
     }
@@ -79,9 +79,8 @@ mod tests {
     use super::*;
 
     fn placed(placement: Placement) -> Vec<f32> {
-        let table = std::array::from_fn(|pixel| pixel as f32);
         let mut values = Vec::new();
-        placement.append(&[1, 2, 3, 4, 5, 6], 3, &table, &mut values);
+        placement.append(&[1, 2, 3, 4, 5, 6], 3, f32::from, &mut values);
         values
     }
 

@@ -1,7 +1,9 @@
 //! Batches of normalized images.
 
 use crate::batches::augmentation::Augmentation;
+use crate::batches::erasing::RandomErasing;
 use crate::batches::order::epoch_order;
+use crate::batches::trivial_augment::TrivialAugment;
 use crate::error::DataError;
 use crate::images::image_set::ImageSet;
 use crate::images::normalization::Normalization;
@@ -26,6 +28,8 @@ pub struct Batches<'a> {
     table: Vec<[f32; 256]>,
     order: Order,
     augmentation: Augmentation,
+    trivial_augment: bool,
+    erasing: Option<RandomErasing>,
     batch_size: usize,
     seed: u64,
     epoch: usize,
@@ -91,11 +95,30 @@ impl<'a> Batches<'a> {
             table,
             order: Order::Stored,
             augmentation: Augmentation::None,
+            trivial_augment: false,
+            erasing: None,
             batch_size,
             seed: 0,
             epoch: 0,
             next: 0,
         })
+    }
+
+    /// Applies a random operation to each image, after its crop and flip: TrivialAugment (Müller and Hutter, 2021) with
+    /// torchvision's wide space of 14 operations. The operation depends on the seed, the epoch and the index of the image
+    /// in the set, not on its batch.
+    #[must_use]
+    pub fn trivial_augment(mut self) -> Self {
+        self.trivial_augment = true;
+        self
+    }
+
+    /// Erases random rectangles of the images, after their augmentation. The rectangle of an image depends on the seed,
+    /// the epoch and its index in the set, not on its batch.
+    #[must_use]
+    pub fn random_erasing(mut self, erasing: RandomErasing) -> Self {
+        self.erasing = Some(erasing);
+        self
     }
 
     /// Skips the next `count` batches.
@@ -125,11 +148,34 @@ impl Iterator for Batches<'_> {
         let plane = set.height() * set.width();
         let mut images = Vec::with_capacity(count * set.image_len());
         let mut labels = Vec::with_capacity(count);
+        let mut stored = Vec::new();
         for position in self.next..self.next + count {
             let index = self.index(position);
             let placement = self.augmentation.placement(self.seed, self.epoch, index);
-            for (pixels, table) in set.image(index).chunks_exact(plane).zip(&self.table) {
-                placement.append(pixels, set.width(), table, &mut images);
+            let begin = images.len();
+            let key = [self.seed, self.epoch as u64, index as u64];
+            let size = [set.height(), set.width()];
+            let channels = set.image(index).chunks_exact(plane);
+            if self.trivial_augment {
+                stored.clear();
+                for pixels in channels {
+                    placement.append(pixels, set.width(), |pixel| pixel, &mut stored);
+                }
+                TrivialAugment::random(key).apply(&mut stored, size);
+                for (pixels, table) in stored.chunks_exact(plane).zip(&self.table) {
+                    images.extend(pixels.iter().map(|&pixel| table[usize::from(pixel)]));
+                }
+            } else {
+                for (pixels, table) in channels.zip(&self.table) {
+                    let normalized = |pixel| table[usize::from(pixel)];
+                    placement.append(pixels, set.width(), normalized, &mut images);
+                }
+            }
+            let rectangle = self.erasing.and_then(|erasing| erasing.rectangle(key, size));
+            if let Some(rectangle) = rectangle {
+                for channel in images[begin..].chunks_exact_mut(plane) {
+                    rectangle.erase(channel, set.width());
+                }
             }
             labels.push(set.label(index));
         }
@@ -219,6 +265,45 @@ mod tests {
         let shorter = set.clone().truncated(5);
         let short = Batches::training(&shorter, &plain(), augmentation, 2, 7, 2).unwrap();
         assert_eq!(by_label(short)[..5], base[..5]);
+    }
+
+    #[test]
+    fn erasing_depends_on_seed_epoch_and_index_alone() {
+        let set = ImageSet::new(2, 8, 8, 11, vec![255; 11 * 128], (0..11).collect()).unwrap();
+        let erasing = RandomErasing::new(0.5).unwrap();
+        let pass = |batch_size, seed, epoch| {
+            let augmentation = Augmentation::CropFlip { padding: 1 };
+            let batches =
+                Batches::training(&set, &plain(), augmentation, batch_size, seed, epoch).unwrap();
+            by_label(batches.random_erasing(erasing))
+        };
+        let base = pass(4, 7, 2);
+        assert_eq!((&base, &base), (&pass(1, 7, 2), &pass(100, 7, 2)));
+        assert!(base != pass(4, 7, 3) && base != pass(4, 8, 2));
+        // The mean color is 0 after the normalization; black, which padding has, is not in the second channel.
+        let is_erased = |image: &Vec<f32>| image[64..].contains(&0.0);
+        assert!(base.iter().any(is_erased) && !base.iter().all(is_erased));
+    }
+
+    #[test]
+    fn operations_depend_on_seed_epoch_and_index_alone() {
+        let pixels: Vec<u8> = (0..11 * 192).map(|value| (value * 37 % 251) as u8).collect();
+        let set = ImageSet::new(3, 8, 8, 11, pixels, (0..11).collect()).unwrap();
+        let normalization = Normalization { mean: vec![0.5; 3], deviation: vec![0.5; 3] };
+        let pass = |batch_size, seed, epoch| {
+            let crop = Augmentation::CropFlip { padding: 1 };
+            let batches = Batches::training(&set, &normalization, crop, batch_size, seed, epoch);
+            by_label(batches.unwrap().trivial_augment())
+        };
+        let base = pass(4, 7, 2);
+        assert_eq!((&base, &base), (&pass(1, 7, 2), &pass(100, 7, 2)));
+        assert!(base != pass(4, 7, 3) && base != pass(4, 8, 2));
+        // Each operation maps stored values to stored values.
+        let is_stored = |value: &f32| {
+            let stored = 255.0 * (value * 0.5 + 0.5);
+            (stored - stored.round()).abs() < 1e-3 && (-0.1..255.1).contains(&stored)
+        };
+        assert!(base.iter().flatten().all(is_stored));
     }
 
     #[test]

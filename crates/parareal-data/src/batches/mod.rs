@@ -2,4 +2,6 @@
 
 pub(crate) mod augmentation;
 pub(crate) mod batch;
+pub(crate) mod erasing;
 pub(crate) mod order;
+pub(crate) mod trivial_augment;

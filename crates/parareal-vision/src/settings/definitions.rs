@@ -86,6 +86,28 @@ settings! {
         heading: Heading::Data,
     }
 
+    /// A random operation on each training image: TrivialAugment
+    ///
+    /// One of 14 operations on its geometry, colors and contrast with a random strength (Müller and Hutter, the wide
+    /// space), after crop and flip.
+    "trivial-augment" trivial_augment: bool = [false] {
+        value_name: "true|false",
+        heading: Heading::Data,
+        input: Input::Switch("true"),
+    }
+
+    /// Probability with which a random rectangle of a training image is erased
+    ///
+    /// It has 2 to 33 % of the pixels, and gets the mean color (Zhong et al., with torchvision's distribution).
+    "random-erasing" random_erasing: f64 = [0.0] {
+        value_name: "P",
+        heading: Heading::Data,
+        check: |probability| {
+            let expected = "expected a number in [0, 1], for example 0.25";
+            expect((0.0..=1.0).contains(probability), expected)
+        },
+    }
+
     /// Network: resnet-D or wide-resnet-D-K
     ///
     /// `resnet-D` is the paper's pre-activation ResNet, with D = 9n+2 layers in bottleneck units. `wide-resnet-D-K` is a
@@ -214,6 +236,7 @@ settings! {
     "decay-weights-only" decay_weights_only: bool = [false] {
         value_name: "true|false",
         heading: Heading::Training,
+        input: Input::Switch("true"),
     }
 
     /// Nesterov momentum
@@ -394,13 +417,13 @@ settings! {
 
     /// Recompute states in the backward pass instead of storing them
     ///
-    /// This needs less memory and about a third more time. One state is kept for every K residual units.
+    /// This needs less memory and 30 to 50 % more time. One state is kept for every K residual units.
     /// Without a value, K is the square root of the number of units in the longest subnetwork.
     "recompute" recompute: Recompute {
         value_name: "K",
         heading: Heading::Machine,
         input: Input::Optional("true"),
-        default_note: Some("store all states"),
+        default_note: Some("off"),
         may_change: true,
     }
 

@@ -77,7 +77,7 @@ mod tests {
             "recipe" => &["quick", "paper"],
             "dataset" => &["shapes", "mnist", "cifar10", "cifar100", "svhn", "folder"],
             "data-dir" | "init-from" => &["data", "/a b/c"],
-            "augment" | "nesterov" | "decay-weights-only" => &["true", "false"],
+            "augment" | "trivial-augment" | "nesterov" | "decay-weights-only" => &["true", "false"],
             "network" => &["resnet-29", "wide-resnet-28-10"],
             "cuts" => &["even", "balanced", "2", "3,6"],
             "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],
@@ -90,7 +90,9 @@ mod tests {
             "recompute" => &["0", "4", "false"],
             "workers" => &["auto", "2"],
             "checkpoint-every" => &["epoch", "500", "10m"],
-            "validation" | "momentum" | "label-smoothing" | "ema-decay" => &["0.25"],
+            "validation" | "random-erasing" | "momentum" | "label-smoothing" | "ema-decay" => {
+                &["0.25"]
+            }
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
             _ => &["1", "29"],
         }

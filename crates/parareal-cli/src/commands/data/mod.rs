@@ -5,7 +5,7 @@ mod inspection_text;
 
 use std::path::{Path, PathBuf};
 
-use parareal_data::{Dataset, DatasetName, LoadOptions, inspect};
+use parareal_data::{Dataset, DatasetName, LoadOptions, RandomErasing, inspect};
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{Settings, contact_sheet};
 
@@ -21,7 +21,9 @@ pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
     match command {
         Data::Fetch(arguments) => fetch(arguments),
         Data::Check { set, json } => check(set, json),
-        Data::Show { set, output, overwrite } => show(set, &output, overwrite),
+        Data::Show { set, trivial_augment, random_erasing, output, overwrite } => {
+            show(set, trivial_augment, random_erasing, &output, overwrite)
+        }
     }
 }
 
@@ -40,12 +42,19 @@ fn data_dir(name: DatasetName, named: Option<PathBuf>) -> Option<PathBuf> {
     named.or_else(|| Settings::default_data_dir(name))
 }
 
-fn show(set: ImageFiles, output: &Path, overwrite: bool) -> Result<Ending, Failure> {
+fn show(
+    set: ImageFiles,
+    trivial_augment: bool,
+    random_erasing: Option<f64>,
+    output: &Path,
+    overwrite: bool,
+) -> Result<Ending, Failure> {
+    let erasing = random_erasing.map(RandomErasing::new).transpose()?;
     let output = OutputFile::new(output, &[Format::Png], overwrite)?;
     let name: DatasetName = set.name.parse()?;
     let options = LoadOptions { data_dir: data_dir(name, set.data_dir), ..LoadOptions::default() };
     let dataset = Dataset::load(name, &options)?;
-    contact_sheet(&dataset, &output)?;
+    contact_sheet(&dataset, trivial_augment, erasing, &output)?;
     note(&format!("wrote training images of {} to {}", dataset.name, output.path().display()));
     Ok(Ending::Done)
 }

@@ -4,8 +4,10 @@ mod plot;
 
 use std::time::Instant;
 
-use parareal_train::{Format, OutputFile, ProcessGroup, RangeTest, RangeTestEnd, RangeTestResult};
-use parareal_vision::{Config, range_test};
+use parareal_train::{
+    FallingRange, Format, OutputFile, ProcessGroup, RangeTest, RangeTestEnd, RangeTestResult,
+};
+use parareal_vision::{Config, Settings, WorkerCount, range_test};
 use serde_json::json;
 
 use crate::arguments::LrFind;
@@ -14,17 +16,29 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{SILENCE, count, duration, live, note, result, table};
 
+/// Factor by which suggested learning rates reach beyond the range in which the loss falls. The best rate of a complete
+/// training is often larger than that of the first steps.
+const AROUND: f64 = 3.0;
 /// Number of rows of the table, without the heading.
 const ROWS: usize = 11;
 
 pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
-    let LrFind { lowest, highest, steps, plot, overwrite, json, flags } = arguments;
+    let LrFind { config, lowest, highest, steps, plot, overwrite, json, flags } = arguments;
     let test = RangeTest { lowest, highest, steps };
     test.check()?;
     let plot = plot.as_deref().map(|path| OutputFile::new(path, &[Format::Svg], overwrite));
     let plot = plot.transpose()?;
     let group = ProcessGroup::alone();
-    let config = Config::resolve_with(&group, flags.settings)?;
+    let file = config.as_deref().map(Settings::read).transpose()?;
+    let settings = flags.settings.or(file.unwrap_or_default());
+    if settings.workers == Some(WorkerCount::Auto) {
+        return Err(Failure::Flag(
+            "invalid value `auto` for --workers: expected a whole number; only `train` chooses it"
+                .into(),
+        ));
+    }
+    let settings = Settings { executor: None, link_dtype: None, ..settings };
+    let config = Config::resolve_with(&group, settings)?;
     if config.needs_balance() {
         note("measuring the costs of the components to balance the cuts");
     }
@@ -46,12 +60,18 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
     } else {
         result(&as_text(&found, &test))?;
     }
+    if found.end == RangeTestEnd::Interrupted {
+        if plot.is_some() {
+            note("no plot was written: the test was interrupted");
+        }
+        return Ok(Ending::Interrupted);
+    }
     if let Some(plot) = plot {
         let drawing = plot::draw(&found, &title).map_err(Failure::Draw)?;
         plot.write(drawing.as_bytes())?;
         note(&format!("wrote the plot to {}", plot.path().display()));
     }
-    Ok(if found.end == RangeTestEnd::Interrupted { Ending::Interrupted } else { Ending::Done })
+    Ok(Ending::Done)
 }
 
 /// Runs the test and shows its progress.
@@ -112,15 +132,22 @@ fn as_text(found: &RangeTestResult, test: &RangeTest) -> String {
         RangeTestEnd::Diverged => format!("the loss diverged after {done} of {}", test.steps),
         RangeTestEnd::Interrupted => format!("interrupted after {done} of {}", test.steps),
     };
-    let fastest = match (found.steepest(), found.lowest_loss()) {
-        (Some(steepest), Some(lowest)) => format!(
-            "the loss falls fastest at {0} and is lowest at {1}: rates between them are worth a try",
+    let advice = match found.falling() {
+        Some(FallingRange { steepest, lowest, is_open: false }) => format!(
+            "the loss falls fastest at {} and is lowest at {}: try learning rates from {} to {}",
             rate(steepest),
-            rate(lowest)
+            rate(lowest),
+            rate(steepest / AROUND),
+            rate(lowest * AROUND),
         ),
-        _ => "the loss does not fall: no suggestion; try another --lowest or more --steps".into(),
+        Some(FallingRange { steepest, .. }) => format!(
+            "the loss falls fastest at {}, and still falls at the end: raise --highest",
+            rate(steepest)
+        ),
+        None if found.end == RangeTestEnd::Interrupted => "no suggestion from these steps".into(),
+        None => "the loss does not fall clearly: try more --steps, or another range".into(),
     };
-    format!("{}\n{end}; {fastest}", table(&rows))
+    format!("{}\n{end}; {advice}", table(&rows))
 }
 
 fn as_json(found: &RangeTestResult) -> String {
@@ -128,8 +155,7 @@ fn as_json(found: &RangeTestResult) -> String {
         "steps": found.steps,
         "smoothed": found.smoothed(),
         "end": found.end,
-        "steepest": found.steepest(),
-        "lowest_loss": found.lowest_loss(),
+        "falling": found.falling(),
     })
     .to_string()
 }
@@ -153,7 +179,7 @@ mod tests {
             let found = RangeTestResult { steps: vec![step; count], end: RangeTestEnd::Diverged };
             let text = as_text(&found, &RangeTest::default());
             assert_eq!(text.lines().count(), 2 + count, "{text}");
-            assert!(text.contains("no suggestion"), "{text}");
+            assert!(text.contains("does not fall clearly"), "{text}");
             plot::draw(&found, "title").unwrap();
         }
     }

@@ -1,6 +1,6 @@
 //! The plot: losses over the learning rate.
 
-use parareal_train::RangeTestResult;
+use parareal_train::{FallingRange, RangeTestResult};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (760, 440);
@@ -8,10 +8,11 @@ const TEXT: &str = "sans-serif";
 const STEP: RGBColor = RGBColor(150, 150, 150);
 const SMOOTHED: RGBColor = RGBColor(0, 114, 178);
 const STEEPEST: RGBColor = RGBColor(213, 94, 0);
+const LOWEST: RGBColor = RGBColor(0, 158, 115);
 /// Largest loss that is drawn, relative to the first one. A diverging loss would hide the descent.
 const HIGHEST: f64 = 1.5;
 
-/// Draws the losses, the smoothed losses and the steepest descent as SVG.
+/// Draws the losses, the smoothed losses, their steepest descent and their minimum as SVG.
 pub(super) fn draw(found: &RangeTestResult, title: &str) -> Result<String, String> {
     let mut text = String::new();
     fill(&mut text, found, title).map_err(|error| error.to_string())?;
@@ -61,14 +62,18 @@ fn fill(
         .draw_series(LineSeries::new(line, SMOOTHED.stroke_width(2)))?
         .label("smoothed")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 22, y)], SMOOTHED.stroke_width(2)));
-    if let Some(rate) = found.steepest() {
-        chart
-            .draw_series(LineSeries::new(
-                [(rate, lowest - margin), (rate, highest)],
-                STEEPEST.stroke_width(1),
-            ))?
-            .label(format!("steepest descent: {}", super::rate(rate)))
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 22, y)], STEEPEST.stroke_width(1)));
+    if let Some(FallingRange { steepest, lowest: minimum, .. }) = found.falling() {
+        for (name, rate, color) in
+            [("steepest descent", steepest, STEEPEST), ("lowest loss", minimum, LOWEST)]
+        {
+            let line = [(rate, lowest - margin), (rate, highest)];
+            chart
+                .draw_series(LineSeries::new(line, color.stroke_width(1)))?
+                .label(format!("{name}: {}", super::rate(rate)))
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 22, y)], color.stroke_width(1))
+                });
+        }
     }
     chart
         .configure_series_labels()

@@ -36,8 +36,9 @@ impl Suggested {
     pub(super) fn add_json(&self, predicted: &mut Value) {
         let Suggestion { tried, best, bound, by_rule } = &self.found;
         predicted["bound"] = json!(bound.as_str());
-        predicted["tried"] = tried.iter().map(brief).collect();
-        predicted["by_the_papers_rule"] = by_rule.as_ref().map_or(Value::Null, brief);
+        predicted["tried"] = tried.iter().map(|planned| self.brief(planned)).collect();
+        predicted["by_the_papers_rule"] =
+            by_rule.as_ref().map_or(Value::Null, |planned| self.brief(planned));
         if let Some(batch) = self.batch_size_here {
             predicted["command"] = json!(command(&tried[*best], batch));
         }
@@ -74,14 +75,35 @@ impl Suggested {
                 &if units == 0 { "-".into() } else { planned.network.coarse_kind.to_string() },
                 &format!("{:.2} ms", 1e3 * planned.prediction.makespan()),
                 &format!("{:.2}x", planned.speedup()),
-                &memory(match self.is_for_this_machine() {
-                    true => planned.total_memory(),
-                    false => planned.memory(),
-                }),
+                &memory(self.memory(planned)),
                 planned.bound().as_str(),
                 remark,
             ],
         )
+    }
+
+    /// Returns the memory of all workers of this machine, or of the device with the most.
+    fn memory(&self, planned: &Planned) -> f64 {
+        match self.is_for_this_machine() {
+            true => planned.total_memory(),
+            false => planned.memory(),
+        }
+    }
+
+    /// Returns the main fields of a configuration that was tried.
+    fn brief(&self, planned: &Planned) -> Value {
+        json!({
+            "subnetworks": planned.network.cuts.subnetworks(),
+            "coarse_unit": planned.network.coarse_kind.to_string(),
+            "coarse_units": planned.network.first_coarse_units(),
+            "cuts": planned.network.cuts.positions(),
+            "devices": planned.held.len(),
+            "threads": planned.threads,
+            "step_ms": 1e3 * planned.prediction.makespan(),
+            "speedup": planned.speedup(),
+            "memory_bytes": self.memory(planned),
+            "bound": planned.bound().as_str(),
+        })
     }
 
     /// Returns a row of the table. The numbers of workers and threads are shown for this machine only.
@@ -118,20 +140,4 @@ fn command(planned: &Planned, batch: usize) -> String {
         add("recompute", units.to_string());
     }
     command
-}
-
-/// Returns the main fields of a configuration that was tried.
-fn brief(planned: &Planned) -> Value {
-    json!({
-        "subnetworks": planned.network.cuts.subnetworks(),
-        "coarse_unit": planned.network.coarse_kind.to_string(),
-        "coarse_units": planned.network.first_coarse_units(),
-        "cuts": planned.network.cuts.positions(),
-        "devices": planned.held.len(),
-        "threads": planned.threads,
-        "step_ms": 1e3 * planned.prediction.makespan(),
-        "speedup": planned.speedup(),
-        "memory_bytes": planned.memory(),
-        "bound": planned.bound().as_str(),
-    })
 }

@@ -112,6 +112,13 @@ impl Observer for Silent {
 fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     let (config, summary, images) = (run.config(), run.summary(), run.images());
     let run = run.run();
+    if !config.placement_times.is_empty() {
+        let times = config
+            .placement_times
+            .iter()
+            .map(|time| format!("{:.1} ms with {}", 1e3 * time.step.as_secs_f64(), time.placement));
+        note(&format!("times of a step: {}", times.collect::<Vec<_>>().join(", ")));
+    }
     let units: Vec<String> = summary.units.iter().map(ToString::to_string).collect();
     let parameters = &summary.parameters;
     note(&format!(
@@ -136,13 +143,6 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     }
     if is_new && let Some(warning) = network_text::coarse_warning(&config.network) {
         note(&warning);
-    }
-    if !config.placement_times.is_empty() {
-        let times = config
-            .placement_times
-            .iter()
-            .map(|time| format!("{:.1} ms with {}", 1e3 * time.step.as_secs_f64(), time.placement));
-        note(&format!("times of a step: {}", times.collect::<Vec<_>>().join(", ")));
     }
     let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
     note(&format!(
