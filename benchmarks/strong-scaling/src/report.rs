@@ -86,7 +86,8 @@ impl Report {
         picture::draw(&folder.join("picture.svg"), self)
     }
 
-    /// Returns three tables for each depth, ratios, durations and images per second: a row for each way, a column for each batch.
+    /// Returns three tables for each depth, ratios, durations and images per second: a row for each way, a column for
+    /// each batch.
     pub(crate) fn markdown(&self) -> String {
         let mut texts = vec![format!("{} cores of {}\n", self.cores, self.processor)];
         for depth in self.depths() {

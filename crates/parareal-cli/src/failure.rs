@@ -56,6 +56,14 @@ impl Failure {
         Self::Flag(format!("{flag} requires --timeline"))
     }
 
+    /// Creates the failure of `--workers auto` for another command than `train`.
+    pub(crate) fn automatic_workers() -> Self {
+        Self::Flag(
+            "invalid value `auto` for --workers: expected a whole number; only `train` chooses it"
+                .into(),
+        )
+    }
+
     /// Returns true if all ranks know the failure.
     pub(crate) fn is_agreed(&self) -> bool {
         match self {

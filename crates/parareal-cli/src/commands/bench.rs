@@ -18,10 +18,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let (batch, threads) = (given(settings.batch_size), given(settings.threads));
     let epochs = given(settings.epochs);
     let workers = match settings.workers {
-        Some(WorkerCount::Auto) => {
-            let expected = "invalid value `auto` for --workers: expected a whole number; only `train` chooses it";
-            return Err(Failure::Flag(expected.into()));
-        }
+        Some(WorkerCount::Auto) => return Err(Failure::automatic_workers()),
         Some(WorkerCount::Count(workers)) => workers,
         None => (cores / threads.max(1)).max(1),
     };

@@ -32,10 +32,7 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
     let file = config.as_deref().map(Settings::read).transpose()?;
     let settings = flags.settings.or(file.unwrap_or_default());
     if settings.workers == Some(WorkerCount::Auto) {
-        return Err(Failure::Flag(
-            "invalid value `auto` for --workers: expected a whole number; only `train` chooses it"
-                .into(),
-        ));
+        return Err(Failure::automatic_workers());
     }
     let settings = Settings { executor: None, link_dtype: None, ..settings };
     let config = Config::resolve_with(&group, settings)?;
