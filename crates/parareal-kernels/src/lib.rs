@@ -56,6 +56,7 @@
 //! | `allocator` | adds the module `allocator`: mimalloc that keeps unused memory, for binaries that train |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adamw;
 #[cfg(feature = "allocator")]
 pub mod allocator;
 mod composed;
@@ -71,6 +72,7 @@ mod saved_chain;
 mod sgd;
 mod simd;
 
+pub use adamw::AdamW;
 pub use conv::{ConvOptions, PreactivationConv};
 pub use functional::{
     average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,

@@ -23,6 +23,10 @@ const VIT_DEVIATION: f64 = 0.02;
 
 /// `h`: class scores from the last state.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has one head, and Burn has no modules in boxes"
+)]
 #[non_exhaustive]
 pub enum Head {
     /// Batch normalization, ReLU, the mean over all pixels, and a linear layer.

@@ -7,7 +7,6 @@ use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, RandomErasing};
-use parareal_kernels::Sgd;
 use parareal_models::ImageNetwork;
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
@@ -15,6 +14,7 @@ use parareal_train::{
 };
 
 use crate::network::NetworkConfig;
+use crate::optimizer::OptimizerConfig;
 use crate::placement::{self, PlacementTime};
 use crate::plan::{CostSource, Machine};
 use crate::settings::{Complete, SettingValue};
@@ -38,7 +38,7 @@ pub struct Config {
     /// The network and its cuts.
     pub network: NetworkConfig,
     /// The optimizer.
-    pub sgd: Sgd,
+    pub optimizer: OptimizerConfig,
     /// The loss.
     pub loss: CrossEntropy,
     /// The run that provides the initial weights.
@@ -112,15 +112,7 @@ impl Config {
             let expected = "the sequential executor keeps all states; leave it unset, or use the threads executor";
             return Err(VisionError::setting("recompute", recompute.to_text(), expected));
         }
-        if s.nesterov && s.momentum == 0.0 {
-            let expected = "requires a positive momentum; set `momentum`, for example 0.9";
-            return Err(VisionError::setting("nesterov", true, expected));
-        }
-        if s.decay_weights_only && s.weight_decay == 0.0 {
-            let expected =
-                "requires a positive weight decay; set `weight-decay`, for example 0.0005";
-            return Err(VisionError::setting("decay-weights-only", true, expected));
-        }
+        OptimizerConfig::check(&s)?;
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";
@@ -154,12 +146,7 @@ impl Config {
             trivial_augment: s.trivial_augment,
             random_erasing: random_erasing(s.random_erasing),
             network,
-            sgd: Sgd {
-                momentum: s.momentum,
-                weight_decay: s.weight_decay,
-                nesterov: s.nesterov,
-                decay_weights_only: s.decay_weights_only,
-            },
+            optimizer: OptimizerConfig::new(&s),
             loss: CrossEntropy { label_smoothing: s.label_smoothing },
             init_from: s.init_from.clone(),
             init_units: s.init_units,
@@ -323,7 +310,7 @@ impl Config {
     #[must_use]
     pub fn model(&self, channels: usize, classes: usize) -> Model<ImageNetwork, CrossEntropy> {
         let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
-        let (cuts, optimizer) = (self.network.cuts.clone(), self.sgd.into());
+        let (cuts, optimizer) = (self.network.cuts.clone(), self.optimizer.into());
         Model { network, cuts, loss: self.loss, optimizer }
     }
 

@@ -38,6 +38,7 @@ mod image_task;
 mod initial_weights;
 mod nested;
 mod network;
+mod optimizer;
 mod placement;
 mod plan;
 mod predict;
@@ -56,6 +57,7 @@ pub use error::VisionError;
 pub use evaluate::{Evaluation, evaluate};
 pub use image_task::ImageTask;
 pub use network::{Cutting, NetworkConfig};
+pub use optimizer::OptimizerConfig;
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::{
     CoarseKind, CostError, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
@@ -69,8 +71,8 @@ pub use plan::{
 pub use predict::{ClassProbability, Prediction, Predictor};
 pub use range_test::range_test;
 pub use settings::{
-    CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, Recipe, Recompute,
-    Settings, UnitInit, WorkerCount,
+    CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, OptimizerKind, Recipe,
+    Recompute, Settings, UnitInit, WorkerCount,
 };
 
 /// Tests the code in the README.

@@ -11,7 +11,9 @@ use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
 use super::recipe::Recipe;
-use super::value::{CutsSetting, DecayKind, Recompute, SettingValue, UnitInit, WorkerCount};
+use super::value::{
+    CutsSetting, DecayKind, OptimizerKind, Recompute, SettingValue, UnitInit, WorkerCount,
+};
 
 /// Default folder of the data sets.
 pub const DEFAULT_DATA_DIR: &str = "data";
@@ -207,15 +209,25 @@ settings! {
         check: at_least_one,
     }
 
+    /// Optimizer: sgd or adamw
+    ///
+    /// `adamw` is Adam with decoupled weight decay.
+    "optimizer" optimizer: OptimizerKind = [from default_optimizer] {
+        value_name: "NAME",
+        heading: Heading::Training,
+        default_note: Some("sgd; adamw for a vision transformer"),
+    }
+
     /// Initial learning rate
-    "learning-rate" learning_rate: f64 = [0.05, paper: 0.1] {
+    "learning-rate" learning_rate: f64 = [from default_learning_rate] {
         is_essential: true,
         value_name: "R",
         heading: Heading::Training,
+        default_note: Some("0.05; paper: 0.1; adamw: 0.001"),
         check: |rate| expect(is_positive(*rate), "expected a positive number, for example 0.1"),
     }
 
-    /// Momentum of SGD, from 0 to below 1
+    /// Momentum of SGD, or beta1 of AdamW, from 0 to below 1
     "momentum" momentum: f64 = [0.9] {
         value_name: "M",
         heading: Heading::Training,
@@ -225,10 +237,21 @@ settings! {
         },
     }
 
+    /// Decay of AdamW's mean of squared gradients, from 0 to below 1
+    "beta2" beta2: f64 {
+        value_name: "B",
+        heading: Heading::Training,
+        default_note: Some("0.999 for adamw"),
+        check: |beta2| {
+            expect((0.0..1.0).contains(beta2), "expected a number in [0, 1), for example 0.999")
+        },
+    }
+
     /// Weight decay
-    "weight-decay" weight_decay: f64 = [5e-4] {
+    "weight-decay" weight_decay: f64 = [from default_weight_decay] {
         value_name: "W",
         heading: Heading::Training,
+        default_note: Some("0.0005; adamw: 0.05"),
         check: |decay| {
             let expected = "expected a number of at least 0, for example 0.0005";
             expect(decay.is_finite() && *decay >= 0.0, expected)
@@ -466,6 +489,34 @@ fn default_depth(recipe: Recipe, given: &Settings) -> usize {
         },
         Architecture::depth,
     )
+}
+
+/// Returns the usual optimizer of the network.
+fn default_optimizer(_: Recipe, given: &Settings) -> OptimizerKind {
+    match given.network {
+        Some(Architecture::Vit { .. }) => OptimizerKind::AdamW,
+        _ => OptimizerKind::Sgd,
+    }
+}
+
+/// Returns the optimizer that is given, or the default.
+fn optimizer(recipe: Recipe, given: &Settings) -> OptimizerKind {
+    given.optimizer.unwrap_or_else(|| default_optimizer(recipe, given))
+}
+
+fn default_learning_rate(recipe: Recipe, given: &Settings) -> f64 {
+    match (optimizer(recipe, given), recipe) {
+        (OptimizerKind::AdamW, _) => 1e-3,
+        (OptimizerKind::Sgd, Recipe::Quick) => 0.05,
+        (OptimizerKind::Sgd, Recipe::Paper) => 0.1,
+    }
+}
+
+fn default_weight_decay(recipe: Recipe, given: &Settings) -> f64 {
+    match optimizer(recipe, given) {
+        OptimizerKind::AdamW => 0.05,
+        OptimizerKind::Sgd => 5e-4,
+    }
 }
 
 /// Returns the published width of the network.

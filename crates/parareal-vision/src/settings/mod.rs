@@ -18,7 +18,7 @@ pub(crate) use definitions::Complete;
 pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;
-pub use value::{CutsSetting, DecayKind, Recompute, UnitInit, WorkerCount};
+pub use value::{CutsSetting, DecayKind, OptimizerKind, Recompute, UnitInit, WorkerCount};
 
 use crate::VisionError;
 
@@ -93,6 +93,8 @@ mod tests {
             "validation" | "random-erasing" | "momentum" | "label-smoothing" | "ema-decay" => {
                 &["0.25"]
             }
+            "optimizer" => &["sgd", "adamw"],
+            "beta2" => &["0.99"],
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
             _ => &["1", "29"],
         }

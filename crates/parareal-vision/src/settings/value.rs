@@ -197,6 +197,7 @@ macro_rules! named {
 named! {
     Recipe: expected;
     DecayKind: expected;
+    OptimizerKind: expected;
     UnitInit: expected;
     ExecutorKind: expected;
     LinkDtype: expected;
@@ -424,6 +425,17 @@ pub enum DecayKind {
 }
 
 named_values!("schedule", DecayKind { Step = "step", Cosine = "cosine" });
+
+/// Optimizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent.
+    Sgd,
+    /// Adam with decoupled weight decay.
+    AdamW,
+}
+
+named_values!("optimizer", OptimizerKind { Sgd = "sgd", AdamW = "adamw" });
 
 /// Weights of the additional units when a shallower network initializes a deeper one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
