@@ -169,11 +169,15 @@ impl Architecture {
         }
     }
 
-    /// The kind of coarse units that [`CoarseKind::Auto`](crate::CoarseKind::Auto) stands for.
+    /// The kind of coarse units that [`CoarseKind::Auto`](crate::CoarseKind::Auto) stands for: the kind that
+    /// `benchmarks/coarse-units` recommends for the paper's network, [`UnitKind::RECOMMENDED`], wherever it is cheap. The
+    /// original ResNets have up to 2,048 channels, on which its 3×3 convolutions would have more parameters than the
+    /// network, so their coarse networks have [`UnitKind::Quarter`]. A vision transformer has blocks of its own kind.
     pub fn recommended_unit(self) -> UnitKind {
         match self {
             Self::Vit { .. } => UnitKind::Transformer,
-            _ => UnitKind::RECOMMENDED,
+            Self::OriginalResNet { .. } => UnitKind::Quarter,
+            Self::ResNet { .. } | Self::WideResNet { .. } | Self::Vgg16 => UnitKind::RECOMMENDED,
         }
     }
 

@@ -22,8 +22,8 @@ impl Coarsen for ImageNetwork {
 }
 
 impl ImageNetwork {
-    /// The kind of coarse units that [`CoarseKind::Auto`] stands for: [`UnitKind::RECOMMENDED`], or a block of the
-    /// network itself for a vision transformer.
+    /// The kind of coarse units that [`CoarseKind::Auto`] stands for
+    /// ([`Architecture::recommended_unit`](crate::Architecture::recommended_unit)).
     pub fn recommended_unit(&self) -> UnitKind {
         self.architecture().recommended_unit()
     }

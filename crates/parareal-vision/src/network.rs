@@ -183,7 +183,7 @@ impl NetworkConfig {
             .map(|(chosen, basic)| {
                 let share = |cost: u64| 100.0 * cost as f64 / chosen.replaces.max(1) as f64;
                 let why = match self.coarse_kind {
-                    CoarseKind::Auto => {
+                    CoarseKind::Auto if self.net.accepts(UnitKind::Basic) => {
                         let share = share(basic.multiply_adds);
                         format!("; the paper's units would cost {share:.0} % of that subnetwork")
                     }

@@ -166,7 +166,7 @@ settings! {
     /// Kind of unit in the coarse networks
     ///
     /// `basic` is the paper's unit. `auto` stands for the recommended kind: `coarsened`, which has the same
-    /// convolutions at half the resolution, or `transformer` for a vision transformer. `none` is the skip connection
+    /// convolutions at half the resolution, `quarter` for resnet50 and deeper, or `transformer` for a vision transformer. `none` is the skip connection
     /// alone. `basic-or-bottleneck` is the meaning of `auto` in earlier versions. benchmarks/coarse-units compares all
     /// kinds.
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
