@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from parareal_network import COARSE_UNITS, PararealResNet, Shape, Spec, halvings_between, named_state
+from parareal_network import COARSE_UNITS, PararealNetwork, Shape, Spec, halvings_between, named_state
 
 DATASETS = ["mnist", "cifar10", "cifar100"]
 BATCH = 128
@@ -57,7 +57,7 @@ def build(manifest, tensors, channels):
                 widening=int(wide[2]) if wide else None,
                 subnetworks=configuration["subnetworks"], cuts=cuts_of(manifest), coarse_units=2,
                 in_channels=channels, classes=tensors["postprocessing.linear.bias"].numel())
-    network = PararealResNet(spec)
+    network = PararealNetwork(spec)
     for j, interface in network.interfaces.items():
         interface.coarse = build_coarse(network, int(j), configuration["coarse-unit"], tensors)
     state = named_state(network)

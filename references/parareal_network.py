@@ -1,6 +1,6 @@
-"""A parareal ResNet in PyTorch, written as the paper writes it.
+"""A parareal network in PyTorch, written as the paper writes it.
 
-`PararealResNet.forward` is equations (2), (3a)-(3c) and (4) of "A Parareal Architecture for Very
+`PararealNetwork.forward` is equations (2), (3a)-(3c) and (4) of "A Parareal Architecture for Very
 Deep Convolutional Neural Network" (Lee, Lee, Park) with nothing rearranged: all the residuals
 r_j first, then the coarse sweep, then the sum. Autograd differentiates it as a whole. The Rust
 code runs another form of the same network, neighbour by neighbour and cut at the interfaces, with
@@ -46,6 +46,8 @@ class Spec:
     classes: int = 10
     widening: int | None = None  # None: bottleneck units; otherwise basic units, this much wider
 
+    image_size = IMAGE_SIZE
+
     @property
     def unit_count(self):
         return STAGES * self.n
@@ -59,6 +61,22 @@ class Spec:
         if position == 0:
             return Shape(self.width, IMAGE_SIZE)
         return self.stage_shape((position - 1) // self.n)
+
+    def stage_at(self, position):
+        """The stage of the state after `position` units."""
+        return max(position - 1, 0) // self.n
+
+    def make_unit(self, before, after):
+        return (BottleneckUnit if self.widening is None else BasicUnit)(before, after)
+
+    def make_first_preprocessing(self):
+        return FirstPreprocessing(self)
+
+    def make_interface_preprocessing(self, target):
+        return InterfacePreprocessing(self, target)
+
+    def make_postprocessing(self):
+        return Postprocessing(self.stage_shape(STAGES - 1).channels, self.classes)
 
     def positions(self):
         """p_0 .. p_N: subnetwork j holds the units from p_{j-1} up to, without, p_j."""
@@ -77,13 +95,13 @@ class Spec:
         assert all(a < b for a, b in zip(pieces, pieces[1:])), f"an empty subnetwork: {pieces}"
         return pieces
 
-    def coarse_unit_count(self, halvings):
-        """N_c of an F_j that passes this many halvings of the image."""
+    def coarse_unit_count(self, steps):
+        """N_c of an F_j that passes into the next stage this many times."""
         if self.coarse_units is not None:
-            assert self.coarse_units >= halvings
+            assert self.coarse_units >= steps
             return self.coarse_units
         assert self.coarse_unit == "basic", "the paper has a default for basic units only"
-        return max(math.ceil(12 / self.subnetworks), halvings)
+        return max(math.ceil(12 / self.subnetworks), steps)
 
 
 def even_lengths(total, parts):
@@ -187,7 +205,8 @@ class CoarsenedUnit(nn.Module):
     """The basic unit at half the resolution: average pooling, two 3x3, nearest-neighbour interpolation.
 
     The skip has the full resolution. Where the image is halved it is a projection of the pooled
-    and activated image, which is of the output's size already.
+    and activated image, which is of the output's size already. At an odd size the last row and
+    column are pooled by themselves, and the interpolated image is cropped.
     """
 
     def __init__(self, before, after):
@@ -199,11 +218,12 @@ class CoarsenedUnit(nn.Module):
         self.projection = None if before == after else convolution(before.channels, after.channels, 1)
 
     def forward(self, x):
-        o = functional.relu(self.norm1(functional.avg_pool2d(x, 2)))
+        o = functional.relu(self.norm1(functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)))
         y = self.conv1(o)
         y = self.conv2(functional.relu(self.norm2(y)))
         skip = x if self.projection is None else self.projection(o)
-        return skip + functional.interpolate(y, scale_factor=2, mode="nearest")
+        height, width = skip.shape[2:]
+        return skip + functional.interpolate(y, scale_factor=2, mode="nearest")[:, :, :height, :width]
 
 
 class NarrowUnit(nn.Module):
@@ -287,6 +307,7 @@ class SkipUnit(nn.Module):
         return x if self.projection is None else self.projection(functional.relu(self.norm1(x)))
 
 
+# `other_networks.py` adds the unit of a vision transformer.
 COARSE_UNITS = {
     "basic": BasicUnit,
     "bottleneck": BottleneckUnit,
@@ -319,7 +340,7 @@ class InterfacePreprocessing(nn.Module):
 
     def __init__(self, spec, target):
         super().__init__()
-        self.poolings = halvings_between(Shape(spec.in_channels, IMAGE_SIZE), target)
+        self.poolings = halvings_between(Shape(spec.in_channels, spec.image_size), target)
         self.conv = convolution(spec.in_channels, target.channels, 1)
 
     def forward(self, image):
@@ -343,17 +364,18 @@ class Postprocessing(nn.Module):
 class Interface(nn.Module):
     """What the parareal network adds between the subnetworks j and j + 1: C_{j+1} and F_j."""
 
-    def __init__(self, spec, before, after):
+    def __init__(self, spec, position, following):
         super().__init__()
-        self.preprocessing = InterfacePreprocessing(spec, before)
-        # The first `halvings` units halve the image and double the channels, one step each.
-        halvings = halvings_between(before, after)
+        before, after = spec.shape_at(position), spec.shape_at(following)
+        self.preprocessing = spec.make_interface_preprocessing(before)
+        # The first units pass into the next stage, one step each.
+        first, last = spec.stage_at(position), spec.stage_at(following)
         make_unit = COARSE_UNITS[spec.coarse_unit]
         units, shape = [], before
-        for k in range(spec.coarse_unit_count(halvings)):
-            following = Shape(2 * shape.channels, shape.size // 2) if k < halvings else shape
-            units.append(make_unit(shape, following))
-            shape = following
+        for k in range(spec.coarse_unit_count(last - first)):
+            next_shape = spec.stage_shape(min(first + k + 1, last))
+            units.append(make_unit(shape, next_shape))
+            shape = next_shape
         assert shape == after
         self.coarse = nn.Sequential(*units)
 
@@ -361,25 +383,20 @@ class Interface(nn.Module):
 # ---- The network -------------------------------------------------------------------------------
 
 
-class PararealResNet(nn.Module):
+class PararealNetwork(nn.Module):
     """The parareal network f~; with one subnetwork it is the original network f."""
 
     def __init__(self, spec):
         super().__init__()
         self.spec = spec
         self.positions = spec.positions()
-        self.preprocessing = FirstPreprocessing(spec)
-        unit = BottleneckUnit if spec.widening is None else BasicUnit
+        self.preprocessing = spec.make_first_preprocessing()
         self.units = nn.ModuleList(
-            unit(spec.shape_at(i), spec.shape_at(i + 1)) for i in range(spec.unit_count)
+            spec.make_unit(spec.shape_at(i), spec.shape_at(i + 1)) for i in range(spec.unit_count)
         )
-        self.postprocessing = Postprocessing(spec.stage_shape(STAGES - 1).channels, spec.classes)
+        self.postprocessing = spec.make_postprocessing()
         self.interfaces = nn.ModuleDict({
-            str(j): Interface(
-                spec,
-                spec.shape_at(self.positions[j]),
-                spec.shape_at(self.positions[j + 1]),
-            )
+            str(j): Interface(spec, self.positions[j], self.positions[j + 1])
             for j in range(1, spec.subnetworks)
         })
 

@@ -1,4 +1,4 @@
-"""Fixtures made with the parareal ResNet of `parareal_network.py`.
+"""Fixtures made with the parareal networks of `parareal_network.py` and `other_networks.py`.
 
     python references/parareal_resnet.py            write every fixture
     python references/parareal_resnet.py --check    recompute them and compare with the files
@@ -18,9 +18,12 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 
-from parareal_network import IMAGE_SIZE, PararealResNet, Spec, named_state
+from other_networks import OriginalResNetSpec, StagedSpec, VggSpec, VitSpec
+from parareal_network import PararealNetwork, Spec, named_state
 
 BATCH = 4
+# Fifty layers with a ReLU after each addition magnify rounding: no seed leaves room for float32.
+DOUBLE_PRECISION_ONLY = {"resnet50"}
 TOLERANCE = 1e-12
 DEFAULT_OUTPUT = (
     pathlib.Path(__file__).resolve().parent.parent
@@ -45,6 +48,23 @@ CASES = {
         Spec(width=2, n=1, subnetworks=2, cuts=(1,), coarse_units=2, in_channels=1),
     ),
     "wide_3": (6, Spec(width=2, n=1, subnetworks=3, coarse_unit="coarsened", coarse_units=1, widening=3)),
+    # The cuts lie after a convolution before a pooling, and within a stage.
+    "vgg16": (
+        41,
+        VggSpec(width=2, subnetworks=3, cuts=(3, 8), coarse_unit="coarsened", coarse_units=2, classes=5),
+    ),
+    # The images of the last stage have 3x3 pixels, an odd size.
+    "resnet50": (
+        42,
+        OriginalResNetSpec(
+            width=2, subnetworks=3, cuts=(5, 11), coarse_unit="coarsened", coarse_units=1,
+            in_channels=1, image_size=96,
+        ),
+    ),
+    "vit_tiny_8": (
+        43,
+        VitSpec(width=6, subnetworks=3, cuts=(4, 8), coarse_unit="transformer", coarse_units=1, patch=8),
+    ),
     # Every other kind: a unit that halves the image and one that does not.
     **{
         kind: (
@@ -63,11 +83,13 @@ def draw(random, name, tensor):
     shape = tuple(tensor.shape)
     if name.endswith("running_var"):
         values = 1 + 0.2 * random.random_sample(shape)
-    elif ".norm" in name and name.endswith(".weight"):
+    elif "norm" in name.split(".")[-2] and name.endswith(".weight"):
         values = 1 + 0.2 * random.standard_normal(shape)
     elif name.endswith(("running_mean", ".bias")):
         values = 0.1 * random.standard_normal(shape)
-    elif name.endswith("linear.weight"):
+    elif name.endswith("bias") or name.endswith("position"):
+        values = 0.1 * random.standard_normal(shape)
+    elif len(shape) == 2:
         values = random.standard_normal(shape) / math.sqrt(shape[1])
     else:  # a convolution: He initialization, fan-out
         fan_out = shape[0] * shape[2] * shape[3]
@@ -84,13 +106,13 @@ def compute(spec, seed):
     """One training step's forward and backward pass: what the fixture of a case holds."""
     # RandomState's streams are frozen by NumPy's promise; those of the newer generators are not.
     random = numpy.random.RandomState(seed)
-    network = PararealResNet(spec).double()
+    network = PararealNetwork(spec).double()
     tensors = {}
 
     for name, tensor in named_state(network).items():
         tensors[f"initial/{name}"] = draw(random, name, tensor)
         tensor.copy_(tensors[f"initial/{name}"])  # from float32 to float64
-    images = single(random.standard_normal((BATCH, spec.in_channels, IMAGE_SIZE, IMAGE_SIZE)))
+    images = single(random.standard_normal((BATCH, spec.in_channels, spec.image_size, spec.image_size)))
     labels = torch.from_numpy(random.randint(0, spec.classes, BATCH).astype(numpy.int64))
     tensors["images"], tensors["labels"] = images, labels
 
@@ -108,7 +130,7 @@ def compute(spec, seed):
     loss.backward()
     for hook in hooks:
         hook.remove()
-    assert min(closest_to_kink) > 1e-9, "a value too close to the kink of ReLU; try another seed"
+    assert min(closest_to_kink, default=1) > 1e-9, "a value too close to the kink of ReLU; try another seed"
 
     tensors["expected/logits"] = logits.detach()
     tensors["expected/loss"] = loss.detach().reshape(1)
@@ -121,7 +143,8 @@ def compute(spec, seed):
             tensors[f"after/{name}"] = tensor.clone()
 
     loss_of_precision = single_precision_error(spec, tensors)
-    assert loss_of_precision < 5e-5, f"single precision differs by {loss_of_precision:.1e}; try another seed"
+    if getattr(spec, "name", None) not in DOUBLE_PRECISION_ONLY:
+        assert loss_of_precision < 5e-5, f"single precision differs by {loss_of_precision:.1e}; try another seed"
 
     network.eval()
     with torch.no_grad():
@@ -140,7 +163,7 @@ def single_precision_error(spec, tensors):
     A gradient whose terms all but cancel keeps few digits in float32, whoever computes it: the
     tests ask for 1e-4 there, so a case must leave room for it.
     """
-    network = PararealResNet(spec)
+    network = PararealNetwork(spec)
     for name, tensor in named_state(network).items():
         tensor.copy_(tensors[f"initial/{name}"])
     network.train()
@@ -154,6 +177,8 @@ def single_precision_error(spec, tensors):
 def metadata(spec):
     halvings = 0  # every case has the same N_c at each of its interfaces
     wide = {} if spec.widening is None else {"widening": str(spec.widening)}
+    if isinstance(spec, StagedSpec):
+        wide = {"network": spec.name, "image_size": str(spec.image_size)}
     return wide | {
         "width": str(spec.width),
         "n": str(spec.n),
@@ -235,7 +260,7 @@ def print_counts():
     print("N   original    units/N  +C_j+h /N     coarse      C_2..C_N      total")
     for N in (1, 3, 6, 12, 18):
         with torch.device("meta"):  # shapes without memory
-            network = PararealResNet(Spec(width=16, n=111, subnetworks=N, classes=100))
+            network = PararealNetwork(Spec(width=16, n=111, subnetworks=N, classes=100))
         units = count(network.units)
         ends = count([network.preprocessing, network.postprocessing])
         coarse = count(interface.coarse for interface in network.interfaces.values())

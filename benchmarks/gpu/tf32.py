@@ -13,7 +13,7 @@ import sys
 import torch
 from torch.nn import functional
 
-from parareal_network import PararealResNet, Spec
+from parareal_network import PararealNetwork, Spec
 
 
 def gradients(network, images, labels, tf32):
@@ -27,7 +27,7 @@ def gradients(network, images, labels, tf32):
 def main():
     depth, batch = (int(text) for text in (sys.argv[1:] + ["20", "32"][len(sys.argv) - 1:]))
     torch.manual_seed(1)
-    network = PararealResNet(Spec(width=16, n=(depth - 2) // 9, subnetworks=1)).train().cuda()
+    network = PararealNetwork(Spec(width=16, n=(depth - 2) // 9, subnetworks=1)).train().cuda()
     images, labels = torch.randn(batch, 3, 32, 32).cuda(), torch.arange(batch).cuda() % 10
     output, exact = gradients(network, images, labels, False)
     rounded_output, rounded = gradients(network, images, labels, True)

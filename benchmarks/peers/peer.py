@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "references"))
-from parareal_network import PararealResNet, Spec  # noqa: E402
+from parareal_network import PararealNetwork, Spec  # noqa: E402
 
 WARM_UP = 2
 REPETITIONS = 20  # of a single operation, timed as one
@@ -46,7 +46,7 @@ def network(variant, n, subnetworks, kind, coarse_units, batch):
         width=16, n=int(n), subnetworks=int(subnetworks), coarse_unit=kind, coarse_units=int(coarse_units)
     )
     torch.manual_seed(1)
-    model = PararealResNet(spec).train()
+    model = PararealNetwork(spec).train()
     images = torch.randn(int(batch), 3, 32, 32)
     labels = torch.arange(int(batch)) % 10
     if "channels-last" in variant:

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use clap::Args;
 use parareal::net::{Init, PararealNetwork};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::{CoarseKind, ImageNetwork};
 
 use crate::Result;
 use crate::images::CLASSES;
@@ -25,8 +25,8 @@ pub(crate) struct Network {
 
 impl Network {
     /// Builds the network with weights that depend only on its shape.
-    pub(crate) fn build(&self) -> Result<PararealNetwork<ResNet>> {
-        let net = ResNet::new(self.depth)?.with_classes(CLASSES);
+    pub(crate) fn build(&self) -> Result<PararealNetwork<ImageNetwork>> {
+        let net = ImageNetwork::resnet(self.depth)?.with_classes(CLASSES);
         let net = net.with_coarse_kind(self.coarse_unit);
         let cuts = net.default_cuts(self.subnetworks)?;
         Ok(PararealNetwork::build(&net, &cuts, &Init::new(1, &Device::flex()))?)

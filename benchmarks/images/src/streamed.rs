@@ -7,7 +7,7 @@ use parareal::exec::{CrossEntropy, ExecutorBuilder};
 use parareal::net::{Init, PararealNetwork};
 use parareal_data::{Batch, Batches, Dataset, DatasetName, LoadOptions};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::prefetch;
 
 use crate::{Result, median, pictures};
@@ -52,7 +52,7 @@ fn measure(folder: std::path::PathBuf, name: &str) -> Result<()> {
     }
     let decode = median(times);
 
-    let net = ResNet::new(20)?.with_classes(train.classes());
+    let net = ImageNetwork::resnet(20)?.with_image_size(SIDE)?.with_classes(train.classes());
     let cuts = net.default_cuts(2)?;
     let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &Device::flex()))?;
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };

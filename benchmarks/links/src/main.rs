@@ -19,7 +19,7 @@ use parareal::net::{Cuts, FeedForward, Init};
 use parareal::plan::{CostModel, Link, Sample, Scenario, Stopwatch};
 use parareal_kernels::Sgd;
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_models::resnet::{CostTable, ResNet, ResNetCosts, UnitKind};
+use parareal_models::{CostTable, ImageNetwork, NetworkCosts, UnitKind};
 use rayon::ThreadPoolBuilder;
 
 #[global_allocator]
@@ -48,7 +48,7 @@ const WAYS: [Way; 3] = [
 struct Bench<'a> {
     world: &'a World,
     all: &'a Communicator,
-    net: ResNet,
+    net: ImageNetwork,
     batch: usize,
     rounds: usize,
     optimizer: ModuleOptimizer,
@@ -56,11 +56,11 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Measures the costs of components on one core, while the other ranks do the same.
-    fn costs(&self, images: usize) -> Result<ResNetCosts> {
+    fn costs(&self, images: usize) -> Result<NetworkCosts> {
         probe::meet(self.all)?;
         let optimizer = self.optimizer.clone();
         let stopwatch = Stopwatch { optimizer, segment_units: 4, repetitions: 5, warm_up: 1 };
-        let (net, kinds) = (&self.net, self.net.coarse_kind().unit_kinds());
+        let (net, kinds) = (&self.net, self.net.coarse_unit_kinds());
         let device = Device::flex();
         let table = ThreadPoolBuilder::new()
             .num_threads(1)
@@ -176,7 +176,7 @@ fn main() -> Result<()> {
         Some(gigabits) => Some(Link { latency: 0.0, bandwidth: gigabits.parse::<f64>()? * 1.25e8 }),
     };
     let (rounds, batch, depth) = (argument(2, 9)?, argument(3, 32)?, argument(4, 56)?);
-    let net = ResNet::new(depth)?.with_coarse_kind(UnitKind::Bottleneck);
+    let net = ImageNetwork::resnet(depth)?.with_coarse_kind(UnitKind::Bottleneck);
     let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
 
     let world = World::init()?;

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder};
 use parareal::net::{Init, PararealNetwork};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::{CoarseKind, ImageNetwork};
 
 use crate::Result;
 
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
 }
 
 pub(crate) struct Network {
-    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
+    executor: Box<dyn Executor<ImageNetwork, CrossEntropy>>,
     images: Tensor<4>,
     labels: Tensor<1, Int>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let device = Device::flex();
-        let net = ResNet::new(settings.depth)?.with_coarse_kind(settings.kind);
+        let net = ImageNetwork::resnet(settings.depth)?.with_coarse_kind(settings.kind);
         let net = net.with_coarse_units(Some(settings.coarse_units));
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;

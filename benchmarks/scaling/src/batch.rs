@@ -2,7 +2,7 @@
 
 use parareal::net::Interface;
 use parareal::plan::{Cost, CostModel};
-use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
+use parareal_models::{NetworkCosts, PAPER_BATCH};
 
 /// Costs of the paper's network for a number of images.
 ///
@@ -12,7 +12,7 @@ use parareal_models::resnet::{PAPER_BATCH, ResNetCosts};
 /// kernel launches took time. Larger batches are processed in pieces of [`PAPER_BATCH`] images, one after the
 /// other.
 pub(crate) struct AtBatch<'a> {
-    pub(crate) costs: &'a ResNetCosts,
+    pub(crate) costs: &'a NetworkCosts,
     pub(crate) images: usize,
     pub(crate) fixed: f64,
 }

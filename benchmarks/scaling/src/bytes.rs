@@ -2,7 +2,7 @@
 
 use parareal::exec::Layout;
 use parareal::plan::{CostModel, PlanError, Scenario};
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 
 use crate::machine::ring;
 use crate::network::costs;
@@ -34,7 +34,7 @@ impl Traffic {
     ///
     /// The star implements equations (3a) to (3c): the process with the coarse network receives all `y_j` and
     /// all `x_j` except the first, and sends back the gradient of each.
-    pub(crate) fn of(net: &ResNet, subnetworks: usize) -> Result<Self, PlanError> {
+    pub(crate) fn of(net: &ImageNetwork, subnetworks: usize) -> Result<Self, PlanError> {
         let (costs, cuts) = (costs(net, subnetworks), net.default_cuts(subnetworks)?);
         let layout = Layout::threads(subnetworks, subnetworks, 1)?;
         let scenario = Scenario::new(&costs, &cuts, layout)?;
@@ -64,7 +64,7 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
-    use parareal_models::resnet::Summary;
+    use parareal_models::Summary;
 
     use super::*;
     use crate::network::net;

@@ -6,7 +6,7 @@ use std::fmt;
 use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Cost, CostModel, Link, PlanError, Prediction, Scenario, Schedule, balance};
-use parareal_models::resnet::{PAPER_BATCH, ResNet};
+use parareal_models::{ImageNetwork, PAPER_BATCH};
 
 use crate::batch::AtBatch;
 use crate::machine::{Machine, ring};
@@ -76,7 +76,7 @@ impl fmt::Display for Answer {
 
 /// Search for the best setting of each method on one machine.
 pub(crate) struct Planner<'a> {
-    net: ResNet,
+    net: ImageNetwork,
     machine: &'a Machine,
     /// Cuts by the number of stages, and by the number of subnetworks.
     stages: HashMap<usize, Cuts>,

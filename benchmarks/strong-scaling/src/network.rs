@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder, Layout, StepReport, SubnetworkTime};
 use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
+use parareal_models::{CoarseKind, ImageNetwork, UnitKind};
 
 use crate::Result;
 use crate::contestant::Contestant;
@@ -31,16 +31,16 @@ pub(crate) enum Coarse {
 
 /// A network that trains on random images.
 pub(crate) struct Network {
-    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
+    executor: Box<dyn Executor<ImageNetwork, CrossEntropy>>,
     images: Tensor<4>,
     labels: Tensor<1, Int>,
-    net: ResNet,
+    net: ImageNetwork,
     cuts: Cuts,
 }
 
 impl Network {
     fn new(
-        net: &ResNet,
+        net: &ImageNetwork,
         cuts: &Cuts,
         batch: usize,
         place: impl FnOnce(ExecutorBuilder<CrossEntropy>) -> ExecutorBuilder<CrossEntropy>,
@@ -62,7 +62,7 @@ impl Network {
     /// # Errors
     /// If the depth is not possible, or the executor cannot be started.
     pub(crate) fn serial(depth: usize, batch: usize, layout: SerialLayout) -> Result<Self> {
-        let net = ResNet::new(depth)?;
+        let net = ImageNetwork::resnet(depth)?;
         let SerialLayout { threads, replicas } = layout;
         Self::new(&net, &Cuts::even(net.units(), 1)?, batch, |builder| {
             builder.workers(1).threads(threads).replicas(replicas)
@@ -81,7 +81,7 @@ impl Network {
         coarse: Coarse,
         workers: usize,
     ) -> Result<Self> {
-        let net = ResNet::new(depth)?;
+        let net = ImageNetwork::resnet(depth)?;
         let net = match coarse {
             Coarse::Recommended => net.with_coarse_kind(CoarseKind::Auto),
             Coarse::Paper => net.with_coarse_kind(UnitKind::Basic),
@@ -93,7 +93,7 @@ impl Network {
         Self::new(&net, &cuts, batch, |builder| builder.workers(workers).threads(1))
     }
 
-    pub(crate) fn net(&self) -> &ResNet {
+    pub(crate) fn net(&self) -> &ImageNetwork {
         &self.net
     }
 
@@ -106,7 +106,7 @@ impl Network {
         self.executor.layout()
     }
 
-    fn on_two(net: &ResNet, cuts: &Cuts, batch: usize) -> Result<Self> {
+    fn on_two(net: &ImageNetwork, cuts: &Cuts, batch: usize) -> Result<Self> {
         let counts = [cuts.subnetworks() - ON_LAST, ON_LAST];
         Self::new(net, cuts, batch, |builder| builder.threads(1).subnetworks_per_worker(counts))
     }
@@ -141,7 +141,7 @@ fn parts(units: usize, subnetworks: usize, middle: usize) -> Result<Cuts> {
 /// its fine work and its own part of the chain. In the backward pass, the roles are reversed. The fine and
 /// coarse time of the first worker should therefore equal the fine time of the second. Each trial is
 /// measured, and the one with the shortest step is kept.
-fn balanced(net: &ResNet, subnetworks: usize, batch: usize) -> Result<Cuts> {
+fn balanced(net: &ImageNetwork, subnetworks: usize, batch: usize) -> Result<Cuts> {
     let units = net.units();
     let clamped =
         |middle: f64| (middle.max(0.0) as usize).clamp(subnetworks - ON_LAST, units - ON_LAST);

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use parareal::exec::ProgramOptions;
 use parareal::plan::{Scenario, Schedule};
-use parareal_models::resnet::{CoarseKind, ResNet};
+use parareal_models::{CoarseKind, ImageNetwork};
 use parareal_train::DeviceName;
 use parareal_vision::{CostSource, Costs, Machine};
 
@@ -15,7 +15,7 @@ use crate::network::Network;
 /// Predictions for the networks of one depth and batch. The costs are measured while as many workers and threads are
 /// busy as the network has, each time that a number of them is first needed.
 pub(crate) struct Predictor {
-    net: ResNet,
+    net: ImageNetwork,
     batch: usize,
     /// Costs by the numbers of workers and of threads per worker.
     costs: HashMap<(usize, usize), Costs>,
@@ -27,7 +27,7 @@ impl Predictor {
     /// # Errors
     /// If the depth is not possible.
     pub(crate) fn new(depth: usize, batch: usize) -> Result<Self> {
-        let net = ResNet::new(depth)?.with_coarse_kind(CoarseKind::Auto);
+        let net = ImageNetwork::resnet(depth)?.with_coarse_kind(CoarseKind::Auto);
         Ok(Self { net, batch, costs: HashMap::new() })
     }
 

@@ -1,6 +1,6 @@
 //! Tables of the comparisons on held-out training images: coarse units and learning rates.
 
-use parareal_models::resnet::CostTable;
+use parareal_models::CostTable;
 
 use crate::Result;
 use crate::network::{Coarse, Network, parameters, shape_of};
@@ -108,7 +108,7 @@ pub(crate) fn rates(rows: &[Row], results: &Results) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parareal_models::resnet::UnitKind;
+    use parareal_models::UnitKind;
 
     use super::*;
     use crate::network::tests::costs;

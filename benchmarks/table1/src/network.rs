@@ -2,8 +2,8 @@
 
 use parareal::plan::CostModel;
 use parareal_data::DatasetName;
-use parareal_models::resnet::{
-    CoarseChoice, CoarseKind, CostTable, ParameterCounts, ResNet, Summary, UnitKind,
+use parareal_models::{
+    CoarseChoice, CoarseKind, CostTable, ImageNetwork, ParameterCounts, Summary, UnitKind,
 };
 
 use crate::Result;
@@ -30,7 +30,7 @@ impl Coarse {
     /// Replaces `auto` with the kind that it stands for, because a result must keep its meaning when the
     /// recommendation changes.
     pub(crate) fn resolved(self, subnetworks: usize) -> Self {
-        let (kind, units) = self.kind.resolved(self.units, subnetworks);
+        let (kind, units) = self.kind.resolved(UnitKind::RECOMMENDED, self.units, subnetworks);
         Self { kind, units }
     }
 }
@@ -67,8 +67,8 @@ pub(crate) fn shape_of(dataset: DatasetName) -> Result<Shape> {
 }
 
 impl Network {
-    fn net(&self) -> Result<ResNet> {
-        let mut net = ResNet::new(self.depth)?.with_width(self.width);
+    fn net(&self) -> Result<ImageNetwork> {
+        let mut net = ImageNetwork::resnet(self.depth)?.with_width(self.width);
         if let Some(Coarse { kind, units }) = self.coarse {
             net = net.with_coarse_kind(kind).with_coarse_units(units);
         }
@@ -149,7 +149,7 @@ pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use parareal_models::resnet::{Component, ComponentCost};
+    use parareal_models::{Component, ComponentCost};
 
     use super::*;
 
@@ -176,7 +176,7 @@ pub(crate) mod tests {
     /// Returns costs of 1 s for a unit that keeps the shape and 10 s for a unit that changes it, with a tenth
     /// of that for the input gradient.
     pub(crate) fn costs(kinds: &[UnitKind]) -> CostTable {
-        let components = CostTable::components_of(&ResNet::new(29).unwrap(), kinds);
+        let components = CostTable::components_of(&ImageNetwork::resnet(29).unwrap(), kinds);
         let cost = |component| {
             let forward_ms = match component {
                 Component::Unit { from, to, .. } if from == to => 1e3,

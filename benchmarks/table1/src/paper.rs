@@ -1,7 +1,7 @@
 //! The numbers of the paper's Table 1 and Table 3.
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{PAPER_EPOCHS, PAPER_HOURS};
+use parareal_models::{PAPER_EPOCHS, PAPER_HOURS};
 
 use crate::Result;
 

@@ -1,7 +1,7 @@
 //! A row of a table, and its arguments of `parareal train`.
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::PAPER_WIDTH;
+use parareal_models::PAPER_WIDTH;
 
 use crate::network::Network;
 use crate::paper::PaperCells;

@@ -1,7 +1,7 @@
 //! The rows of all tables. The constants at the top determine networks, data and training.
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, UnitKind};
+use parareal_models::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, UnitKind};
 
 use crate::network::{Coarse, Network, parameters, width_for};
 use crate::paper::{PAPER_DATASETS, PAPER_EPOCH_SECONDS, PAPER_PARAMETERS, PaperCells};

@@ -29,6 +29,15 @@ pub(crate) fn norm_relu(
     input: Tensor<4>,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
+    let (normalized, statistics) = norm(input, normalization);
+    (relu(normalized), statistics)
+}
+
+/// Applies normalization.
+pub(crate) fn norm(
+    input: Tensor<4>,
+    normalization: Normalization,
+) -> (Tensor<4>, ChannelStatistics) {
     let Normalization { scale, shift, statistics, epsilon } = normalization;
     let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
@@ -46,7 +55,7 @@ pub(crate) fn norm_relu(
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
-    (relu(normalized).reshape(shape), statistics)
+    (normalized.reshape(shape), statistics)
 }
 
 /// Converts a constant for operations with `other`: detached from any graph, and on an autodiff
@@ -92,19 +101,39 @@ pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
     }
 }
 
-/// Averages blocks of 2×2 pixels.
+/// Averages blocks of 2×2 pixels. The last row or column of an odd size forms smaller blocks.
 pub(crate) fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
+    // The mean of a value and its copy is the value.
+    let input = repeat_last(repeat_last(input, 1), 2);
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height / 2, 2, width / 2, 2, channels]);
     blocks.mean_dim(4).mean_dim(2).reshape([batch, height / 2, width / 2, channels])
 }
 
-/// Repeats each pixel of the input in a block of 2×2, and adds the residual.
+/// Repeats the last slice along a dimension of odd size, which makes the size even.
+fn repeat_last(input: Tensor<4>, dim: usize) -> Tensor<4> {
+    let size = input.dims()[dim];
+    if size.is_multiple_of(2) {
+        return input;
+    }
+    let last = input.clone().narrow(dim, size - 1, 1);
+    Tensor::cat(vec![input, last], dim)
+}
+
+/// Repeats each pixel of the input in a block of 2×2, and adds the residual. Pixels outside the residual are
+/// left out.
 pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height, 1, width, 1, channels]);
     let blocks = blocks.expand([batch, height, 2, width, 2, channels]);
-    residual + blocks.reshape([batch, 2 * height, 2 * width, channels])
+    let mut upsampled = blocks.reshape([batch, 2 * height, 2 * width, channels]);
+    for dim in [1, 2] {
+        let size = residual.dims()[dim];
+        if size + 1 == upsampled.dims()[dim] {
+            upsampled = upsampled.narrow(dim, 0, size);
+        }
+    }
+    residual + upsampled
 }
 
 /// Selects every `stride`-th pixel of every `stride`-th row, starting with the first.

@@ -132,13 +132,24 @@ pub fn norm_relu(input: Tensor<4>, normalization: Normalization) -> (Tensor<4>, 
     composed::norm_relu(input, normalization)
 }
 
-/// Averages blocks of 2×2 pixels (average pooling).
+/// Computes `normalize(input)`, composed of Burn's operations everywhere.
 ///
 /// # Shapes
-/// `[batch, height, width, channels]` to `[batch, height/2, width/2, channels]`.
+/// Input and output: `[batch, height, width, channels]`.
+///
+/// Also returns the statistics that the normalization used.
 ///
 /// # Panics
-/// If height or width is odd.
+/// If the shapes are not compatible.
+pub fn norm(input: Tensor<4>, normalization: Normalization) -> (Tensor<4>, ChannelStatistics) {
+    composed::norm(input, normalization)
+}
+
+/// Averages blocks of 2×2 pixels (average pooling). The last row or column of an odd size forms blocks of its
+/// own, as with PyTorch's `ceil_mode=True, count_include_pad=False`. The operation is fused if both sizes are even.
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, ⌈height/2⌉, ⌈width/2⌉, channels]`.
 pub fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
     match fused_resample::average_pool(&input) {
         Some(output) => output,
@@ -147,11 +158,12 @@ pub fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
 }
 
 /// Adds `input`, interpolated to twice its height and width, to `residual`. Each pixel is repeated
-/// in a block of 2×2 (nearest neighbor).
+/// in a block of 2×2 (nearest neighbor). The residual may have an odd height or width; the last row or
+/// column of the interpolated image is then left out.
 ///
 /// # Shapes
-/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`, which is also the
-/// shape of the residual.
+/// `[batch, height, width, channels]` to the shape of the residual, `[batch, 2·height, 2·width, channels]` or one
+/// row or column less.
 ///
 /// # Panics
 /// If the residual has a different shape.

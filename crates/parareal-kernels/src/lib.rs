@@ -73,8 +73,8 @@ mod simd;
 
 pub use conv::{ConvOptions, PreactivationConv};
 pub use functional::{
-    average_pool2d, conv2d, depthwise_conv2d, is_fused, norm_relu, preactivation_conv2d, residual,
-    upsample2d,
+    average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,
+    residual, upsample2d,
 };
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};

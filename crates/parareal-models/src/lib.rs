@@ -1,5 +1,6 @@
-//! Networks for [`parareal`]: the paper's pre-activation ResNet as a feed-forward network, with its cuts, the
-//! `C_j` and `F_j` at its interfaces, and the costs of all components.
+//! Networks for images as feed-forward networks of [`parareal`], with the `C_j` and `F_j` at their cuts and the costs of
+//! all components: the paper's pre-activation ResNet, wide residual networks, VGG-16, the original ResNets of 50 to 152
+//! layers, and vision transformers. See [`ImageNetwork`] and [`Architecture`].
 //!
 //! # Features
 //!
@@ -11,10 +12,34 @@
 //! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | devices other than the CPU, through Burn's backends |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod architecture;
+mod coarse;
+mod coarsen;
+mod costs;
+mod head;
+mod image;
+mod image_network;
 mod layers;
-pub mod resnet;
+mod preprocessing;
+mod size;
+mod summary;
+mod unit;
 
-pub use layers::{BalancedGroupConv2d, BatchNorm, Conv2d, DepthwiseConv2d};
+pub use architecture::{
+    Architecture, ArchitectureError, ArchitectureNameError, PAPER_WIDTH, VitSize,
+};
+pub use coarse::{Coarse, CoarseChoice, CoarseKind};
+pub use costs::{
+    Component, ComponentCost, CostError, CostTable, NetworkCosts, PAPER_BATCH, PAPER_CLASSES,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PaperRow, Passes,
+};
+pub use head::Head;
+pub use image::Image;
+pub use image_network::{DEFAULT_IMAGE_SIZE, ImageNetwork};
+pub use layers::{BalancedGroupConv2d, BatchNorm, Conv2d, DepthwiseConv2d, LayerNorm, Linear};
+pub use preprocessing::Preprocessing;
+pub use summary::{ParameterCounts, Summary};
+pub use unit::*;
 
 /// Tests the code in the README.
 #[cfg(doctest)]

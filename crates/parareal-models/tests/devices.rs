@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
 use parareal::exec::StateKind;
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_testing::{assert_all_close, assert_close, builder, init, missing, start};
 
 const TOLERANCE: f64 = 1e-3;
@@ -42,7 +42,7 @@ fn agree_when_spread_over(devices: [Device; 2]) {
 
 /// Checks three subnetworks, two on the first device and one on the second.
 fn assert_agreement(devices: [Device; 2], seed: u64) {
-    let net = ResNet::new(11).unwrap().with_width(4);
+    let net = ImageNetwork::resnet(11).unwrap().with_width(4);
     let cuts = net.default_cuts(3).unwrap();
     let start = |builder| start(builder, &net, &cuts, &init(1, DType::F32));
     let mut sequential = start(builder().sequential());

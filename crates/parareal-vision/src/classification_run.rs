@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use parareal_data::LoadProgress;
-use parareal_models::resnet::Summary;
+use parareal_models::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{

@@ -8,7 +8,7 @@ use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, LoadProgress, RandomErasing};
 use parareal_kernels::Sgd;
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
     ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
@@ -77,7 +77,8 @@ impl Config {
         (s.subnetworks, s.cuts) = (network.cuts.subnetworks(), network.cuts_setting());
         // The kind is recorded by name, so that a later change of the recommendation does not affect this
         // run.
-        (s.coarse_unit, s.coarse_units) = s.coarse_unit.resolved(s.coarse_units, s.subnetworks);
+        (s.coarse_unit, s.coarse_units) =
+            s.coarse_unit.resolved(network.net.recommended_unit(), s.coarse_units, s.subnetworks);
         s.data_dir = s.data_dir.or_else(|| Settings::default_data_dir(s.dataset));
         let asked = WorkerRequest {
             executor: s.executor,
@@ -331,7 +332,7 @@ impl Config {
 
     /// Returns the model for images with these numbers of channels and classes.
     #[must_use]
-    pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, CrossEntropy> {
+    pub fn model(&self, channels: usize, classes: usize) -> Model<ImageNetwork, CrossEntropy> {
         let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
         let (cuts, optimizer) = (self.network.cuts.clone(), self.sgd.into());
         Model { network, cuts, loss: self.loss, optimizer }
@@ -344,7 +345,7 @@ impl Config {
         weights: &StateDict,
         channels: usize,
         classes: usize,
-    ) -> Result<Box<dyn Executor<ResNet, CrossEntropy>>, VisionError> {
+    ) -> Result<Box<dyn Executor<ImageNetwork, CrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
         let network = model.build(self.run.seed)?.load(weights).map_err(|error| {
             TrainError::weights(run, format!("the weights are for another network: {error}"))

@@ -6,7 +6,7 @@ use parareal::exec::ExecError;
 use parareal::net::NetError;
 use parareal::plan::PlanError;
 use parareal_data::DataError;
-use parareal_models::resnet::{CostError, ResNetError};
+use parareal_models::{ArchitectureError, CostError};
 use parareal_text::{OneLine, one_line};
 use parareal_train::{SharedError, TrainError};
 use thiserror::Error;
@@ -100,7 +100,7 @@ pub enum VisionError {
     Data(#[from] DataError),
     /// A depth that is not valid for a ResNet.
     #[error(transparent)]
-    Depth(#[from] ResNetError),
+    Depth(#[from] ArchitectureError),
     /// A step that cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),

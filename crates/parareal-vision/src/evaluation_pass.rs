@@ -2,7 +2,7 @@
 
 use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::{Batches, ImageSet, Normalization};
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::prefetch;
 use parareal_train::task::Stop;
 
@@ -18,7 +18,7 @@ const LEAST: usize = 8;
 
 /// Evaluates all images of a set. Returns `None` if `stop` returned true.
 pub(crate) fn evaluate_set(
-    executor: &mut dyn Executor<ResNet, CrossEntropy>,
+    executor: &mut dyn Executor<ImageNetwork, CrossEntropy>,
     set: &ImageSet,
     normalization: &Normalization,
     stop: Stop<'_>,

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::{Augmentation, Batches, Dataset, ImageSet, LoadProgress, RandomErasing};
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::task::{BatchesOf, Evaluated, Stop};
 use parareal_train::{Model, Task, TrainError};
 use toml::Table;
@@ -16,7 +16,7 @@ use crate::{Config, VisionError};
 
 /// Classification of the images of a data set by a ResNet.
 pub struct ImageTask {
-    model: Model<ResNet, CrossEntropy>,
+    model: Model<ImageNetwork, CrossEntropy>,
     pub(crate) dataset: Dataset,
     /// Training images that are set aside for validation.
     pub(crate) validation: Option<ImageSet>,
@@ -52,11 +52,11 @@ impl ImageTask {
 }
 
 impl Task for ImageTask {
-    type Network = ResNet;
+    type Network = ImageNetwork;
     type Loss = CrossEntropy;
     type Labels = Vec<u8>;
 
-    fn model(&self) -> &Model<ResNet, CrossEntropy> {
+    fn model(&self) -> &Model<ImageNetwork, CrossEntropy> {
         &self.model
     }
 
@@ -95,7 +95,7 @@ impl Task for ImageTask {
 
     fn evaluate(
         &self,
-        executor: &mut dyn Executor<ResNet, CrossEntropy>,
+        executor: &mut dyn Executor<ImageNetwork, CrossEntropy>,
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError> {
         let (dataset, normalization) = (&self.dataset, &self.dataset.normalization);

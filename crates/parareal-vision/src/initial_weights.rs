@@ -1,12 +1,12 @@
 //! Initial weights from another run.
 
 use parareal::net::{FeedForward, StateDict};
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{InitialWeights, checkpoint, spread_units};
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
-use crate::nested::{self, STAGES};
+use crate::nested;
 use crate::network::NetworkConfig;
 use crate::{Config, Settings, UnitInit, VisionError};
 
@@ -33,12 +33,17 @@ pub(crate) fn initial_weights(
         let expected = format!("expected a run with at most {ours} layers, got {theirs}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
-    let [their_kind, our_kind] = [&before.net, &config.network.net].map(ResNet::unit_kind);
+    let [their_kind, our_kind] = [&before.net, &config.network.net].map(ImageNetwork::unit_kind);
     if their_kind != our_kind {
         let expected = format!("expected a run of a network of {our_kind} units, got {their_kind}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
-    let [before_last, last] = [&before.net, &config.network.net].map(ResNet::last_channels);
+    if !before.net.has_ends_of(&config.network.net) {
+        let (theirs, ours) = (before.net.name(), config.network.net.name());
+        let expected = format!("expected a run of {ours}, got {theirs}");
+        return Err(VisionError::setting("init-from", run.display(), expected));
+    }
+    let [before_last, last] = [&before.net, &config.network.net].map(ImageNetwork::last_channels);
     for (what, theirs, ours) in [
         ("channels after the first convolution", before.net.width(), config.network.net.width()),
         ("channels after the last unit", before_last, last),
@@ -91,11 +96,14 @@ fn deepened(
     config: &Config,
     images: &ImageRecord,
 ) -> Result<StateDict, VisionError> {
-    let [shallow, deep] = [&before.net, &config.network.net].map(|net| net.units() / STAGES);
+    let [shallow, deep] = [&before.net, &config.network.net].map(ImageNetwork::stage_units);
     let model = config.model(images.channels, images.class_names.len());
     let initial = model.build(config.run.seed)?.state_dict();
     let sources = nested::unit_sources(shallow, deep, config.init_units);
-    let last = nested::last_convolution(before.net.unit_kind());
-    let scale = |unit, name: &str| nested::scale(shallow, deep, unit, name == last);
+    let (scales, kind) = (nested::residual_scales(shallow, deep), before.net.unit_kind());
+    let scale = |unit: usize, name: &str| match nested::scales_residual(kind, name) {
+        true => scales[unit],
+        false => 1.0,
+    };
     Ok(spread_units(weights, &initial, &sources, scale)?)
 }

@@ -58,7 +58,7 @@ pub use evaluate::{Evaluation, evaluate, evaluate_with};
 pub use image_task::ImageTask;
 pub use network::{Cutting, NetworkConfig};
 pub use parareal::plan::{Link, Schedule};
-pub use parareal_models::resnet::{
+pub use parareal_models::{
     CoarseKind, CostError, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
     PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
 };

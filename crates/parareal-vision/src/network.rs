@@ -3,7 +3,7 @@
 use parareal::exec::{Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward};
 use parareal::plan::{Link, Scenario, balance};
-use parareal_models::resnet::{CoarseKind, ResNet, ResNetCosts, Summary, UnitKind};
+use parareal_models::{CoarseKind, ImageNetwork, NetworkCosts, Summary, UnitKind};
 
 use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, Recipe, Settings, VisionError};
@@ -16,8 +16,8 @@ const MAX_CHANNELS: usize = 16_384;
 /// Architecture of a network: depth, width, cuts and coarse units.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
-    /// The network, for images of three channels and ten classes.
-    pub net: ResNet,
+    /// The network, for images of the size of the settings with three channels and ten classes.
+    pub net: ImageNetwork,
     /// The cuts.
     pub cuts: Cuts,
     /// The requested kind of coarse units.
@@ -71,13 +71,22 @@ impl NetworkConfig {
                     format!("the network {name} has {} layers; leave it unset", name.depth());
                 return Err(VisionError::setting("depth", settings.depth, expected));
             }
-            Some(name) => name.build()?,
-            None => ResNet::new(settings.depth)?,
+            Some(name) => ImageNetwork::sized(name, settings.image_size)?,
+            None => ImageNetwork::resnet(settings.depth)?.with_image_size(settings.image_size)?,
         };
         let net = net
             .with_width(settings.width)
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(coarse_units);
+        if !net.coarse_unit_kinds().iter().all(|kind| net.accepts(*kind)) {
+            let expected = match net.recommended_unit() {
+                UnitKind::Transformer => {
+                    "expected auto, transformer or none for a vision transformer"
+                }
+                _ => "only a vision transformer can have transformer blocks; choose another kind",
+            };
+            return Err(VisionError::setting("coarse-unit", coarse_kind, expected));
+        }
         let channels = net.last_channels();
         if channels > MAX_CHANNELS {
             let expected = format!(
@@ -122,7 +131,7 @@ impl NetworkConfig {
     /// If there are more subnetworks than units.
     pub fn balance(
         &mut self,
-        costs: &ResNetCosts,
+        costs: &NetworkCosts,
         layout: &Layout,
         link: Link,
         options: ProgramOptions,

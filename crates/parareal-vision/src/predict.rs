@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use parareal::exec::{CrossEntropy, Executor};
 use parareal_data::Batches;
-use parareal_models::resnet::ResNet;
+use parareal_models::ImageNetwork;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::task::Batch;
 use parareal_train::{Resources, checkpoint, folder};
@@ -20,7 +20,7 @@ const ANSWERS: usize = 5;
 
 /// A trained network that classifies image files.
 pub struct Predictor {
-    executor: Box<dyn Executor<ResNet, CrossEntropy>>,
+    executor: Box<dyn Executor<ImageNetwork, CrossEntropy>>,
     images: ImageRecord,
     /// Folder of the checkpoint.
     checkpoint: PathBuf,

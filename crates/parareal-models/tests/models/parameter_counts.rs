@@ -1,9 +1,10 @@
 //! The numbers of parameters in the paper's Table 1.
 
-use parareal_models::resnet::{ParameterCounts, ResNet, Summary, UnitKind};
+use parareal_models::{ImageNetwork, ParameterCounts, Summary, UnitKind};
 
 fn counts(subnetworks: usize, classes: usize) -> ParameterCounts {
-    let net = ResNet::new(1001).unwrap().with_classes(classes).with_coarse_kind(UnitKind::Basic);
+    let net =
+        ImageNetwork::resnet(1001).unwrap().with_classes(classes).with_coarse_kind(UnitKind::Basic);
     Summary::new(&net, &net.default_cuts(subnetworks).unwrap()).unwrap().parameters
 }
 
@@ -22,9 +23,28 @@ fn wide_networks_have_the_published_numbers() {
     for (depth, widening, expected) in
         [(16, 4, 2_748_890), (16, 8, 10_961_370), (28, 10, 36_479_194)]
     {
-        let net = ResNet::wide(depth, widening).unwrap();
+        let net = ImageNetwork::wide_resnet(depth, widening).unwrap();
         let counts = Summary::new(&net, &net.default_cuts(1).unwrap()).unwrap().parameters;
         assert_eq!(counts.original, expected, "WRN-{depth}-{widening}");
+    }
+}
+
+#[test]
+fn other_networks_have_the_published_numbers() {
+    // torchvision prints 25,557,032, 44,549,160 and 60,192,808 for the ResNets. Its VGG-16 with batch normalization has
+    // 138,365,992, of which 4,224 are biases of convolutions, which ours does not have. VGG-16 for CIFAR has one linear
+    // layer: 14.7M. DeiT (arXiv 2012.12877) prints 5M and 22M; ours has no class token, and so one position less.
+    for (name, size, classes, expected) in [
+        ("vgg16", 32, 10, 14_724_042),
+        ("vgg16", 224, 1000, 138_361_768),
+        ("resnet50", 224, 1000, 25_557_032),
+        ("resnet101", 224, 1000, 44_549_160),
+        ("resnet152", 224, 1000, 60_192_808),
+        ("vit-tiny", 224, 1000, 5_717_416 - 2 * 192),
+        ("vit-small", 224, 1000, 22_050_664 - 2 * 384),
+    ] {
+        let net = ImageNetwork::sized(name.parse().unwrap(), size).unwrap().with_classes(classes);
+        assert_eq!(net.parameters(), expected, "{name} at {size}");
     }
 }
 

@@ -6,7 +6,7 @@ use parareal::net::{FeedForward, Init, PararealNetwork};
 use parareal::plan::{PlanError, Sample, Scenario, Schedule};
 use parareal::timeline::Timeline;
 use parareal_kernels::Sgd;
-use parareal_models::resnet::CostTable;
+use parareal_models::CostTable;
 use serde::Serialize;
 
 use super::Bench;
@@ -57,7 +57,7 @@ impl Bench {
         let table = match tables.entry(workers) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let kinds = net.coarse_kind().unit_kinds();
+                let kinds = net.coarse_unit_kinds();
                 unknown.insert(machine.measure(net, &kinds, self.repetitions)?)
             }
         };

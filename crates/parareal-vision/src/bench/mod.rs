@@ -5,7 +5,7 @@ mod row;
 
 use std::collections::HashMap;
 
-use parareal_models::resnet::{CostTable, UnitKind};
+use parareal_models::{CostTable, UnitKind};
 use serde::Serialize;
 
 pub use clock::Clock;

@@ -5,8 +5,8 @@ use parareal::net::{FeedForward, Init, build_subnetwork};
 use parareal::plan::{
     Cost, Link, PlanError, Scenario, Schedule, SubnetworkCosts, SubnetworkTiming, Timing,
 };
-use parareal_models::resnet::{
-    CostTable, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, ResNet, UnitKind,
+use parareal_models::{
+    CostTable, ImageNetwork, PAPER_CLASSES, PAPER_DEPTH, PAPER_ROWS, PaperRow, UnitKind,
 };
 use serde::Serialize;
 
@@ -178,8 +178,9 @@ impl Bench {
     /// coarse networks and cuts. Otherwise returns `None`.
     fn paper_row(&self, network: &NetworkConfig) -> Result<Option<PaperRow>, VisionError> {
         let count = network.cuts.subnetworks();
-        let paper =
-            ResNet::new(PAPER_DEPTH)?.with_classes(PAPER_CLASSES).with_coarse_kind(UnitKind::Basic);
+        let paper = ImageNetwork::resnet(PAPER_DEPTH)?
+            .with_classes(PAPER_CLASSES)
+            .with_coarse_kind(UnitKind::Basic);
         let same = network.net.name() == paper.name()
             && self.classes == PAPER_CLASSES
             && paper.default_cuts(count).is_ok_and(|cuts| cuts == network.cuts)
@@ -204,7 +205,7 @@ impl Bench {
                 let subnetwork = build_subnetwork(net, cuts, index, &init)?;
                 let loss = CrossEntropy::default();
                 Ok(pool.install(|| {
-                    stopwatch.subnetwork::<ResNet, CrossEntropy>(
+                    stopwatch.subnetwork::<ImageNetwork, CrossEntropy>(
                         subnetwork,
                         &batch.images,
                         &loss,

@@ -8,8 +8,8 @@ use parareal::exec::{ExecError, ExecutorBuilder, ProgramOptions};
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_kernels::Sgd;
-use parareal_models::resnet::{
-    CoarseKind, CostTable, PAPER_ROWS, PAPER_WIDTH, PaperRow, ResNet, ResNetCosts, UnitKind,
+use parareal_models::{
+    CoarseKind, CostTable, ImageNetwork, NetworkCosts, PAPER_ROWS, PAPER_WIDTH, PaperRow, UnitKind,
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
@@ -93,14 +93,15 @@ impl CostSource {
     /// If a file cannot be read, a device is missing, or [`Machine::check`] fails.
     pub fn load(
         &self,
-        net: &ResNet,
+        net: &ImageNetwork,
         machine: &Machine,
         to_suggest: bool,
     ) -> Result<Costs, VisionError> {
         match self {
             Self::Measured => {
-                let mut kinds = net.coarse_kind().unit_kinds();
-                if to_suggest && net.coarse_kind() == CoarseKind::Auto {
+                let mut kinds = net.coarse_unit_kinds();
+                let is_auto = net.coarse_kind() == CoarseKind::Auto;
+                if to_suggest && is_auto && net.accepts(UnitKind::Basic) {
                     kinds.push(UnitKind::Basic);
                 }
                 machine.check()?;
@@ -181,7 +182,7 @@ impl Machine {
     /// Measures the costs of coarse networks with these kinds of units, and of all other components.
     pub(crate) fn measure(
         &self,
-        net: &ResNet,
+        net: &ImageNetwork,
         kinds: &[UnitKind],
         repetitions: usize,
     ) -> Result<CostTable, VisionError> {
@@ -218,7 +219,7 @@ impl Costs {
     ///
     /// # Errors
     /// If the costs of a component of the network are missing.
-    pub fn of(&self, net: &ResNet, subnetworks: usize) -> Result<ResNetCosts, VisionError> {
+    pub fn of(&self, net: &ImageNetwork, subnetworks: usize) -> Result<NetworkCosts, VisionError> {
         match self {
             Self::Table(table) => Ok(table.costs(net)?),
             Self::Paper { weight_share } => {
@@ -241,7 +242,7 @@ impl Costs {
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {
                     return Err(VisionError::setting("coarse-unit", kind, expected));
                 }
-                Ok(ResNetCosts::paper(net, PaperRow::nearest(subnetworks), *weight_share))
+                Ok(NetworkCosts::paper(net, PaperRow::nearest(subnetworks), *weight_share))
             }
         }
     }
@@ -257,7 +258,7 @@ impl Costs {
 
     /// Returns the kinds of coarse units to suggest: the recommended kind and the paper's, if their costs are
     /// known. Other kinds are not suggested, because they are cheaper but less accurate.
-    pub fn kinds(&self, net: &ResNet) -> Vec<CoarseKind> {
+    pub fn kinds(&self, net: &ImageNetwork) -> Vec<CoarseKind> {
         match self {
             Self::Paper { .. } => vec![UnitKind::Basic.into()],
             Self::Table(table) => {
@@ -280,7 +281,7 @@ impl Costs {
     }
 
     /// Returns remarks on the origin and the validity of the costs.
-    pub fn remarks(&self, net: &ResNet, subnetworks: usize) -> Vec<String> {
+    pub fn remarks(&self, net: &ImageNetwork, subnetworks: usize) -> Vec<String> {
         let mut remarks = Vec::new();
         let weight_share = match self {
             Self::Paper { weight_share } => weight_share,

@@ -1,5 +1,5 @@
 use parareal::net::FeedForward;
-use parareal_models::resnet::CoarseKind;
+use parareal_models::CoarseKind;
 use parareal_train::Placement;
 
 use super::{Bound, Costs, PlanSettings, Planned, plan};
@@ -32,7 +32,7 @@ pub struct Suggestion {
 ///
 /// The kinds of coarse units are the recommended one and the paper's. Each is tried with `N_c = 1` and with
 /// the number that follows from its rule
-/// ([`ResNet::coarse_choice`](parareal_models::resnet::ResNet::coarse_choice)). Numbers in between cannot be
+/// ([`ImageNetwork::coarse_choice`](parareal_models::ImageNetwork::coarse_choice)). Numbers in between cannot be
 /// the fastest, because an additional unit never shortens a step. A kind or a number that is set explicitly
 /// is kept.
 ///

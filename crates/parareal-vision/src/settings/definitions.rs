@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, PAPER_WIDTH, ResNetName, UnitKind};
+use parareal_models::{Architecture, CoarseKind, PAPER_WIDTH, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -130,12 +130,14 @@ settings! {
         },
     }
 
-    /// Network: resnet-D or wide-resnet-D-K
+    /// Network: resnet-D, wide-resnet-D-K, vgg16, resnet50, vit-tiny and others
     ///
-    /// `resnet-D` is the paper's pre-activation ResNet, with D = 9n+2 layers in bottleneck units. `wide-resnet-D-K` is a
-    /// wide residual network with D = 6n+4 layers in basic units and K times as many channels, for example
-    /// wide-resnet-28-10. The depth alone stands for `resnet-D`.
-    "network" network: ResNetName {
+    /// `resnet-D` is the paper's pre-activation ResNet, with D = 9n+2 layers in bottleneck units; the depth alone stands
+    /// for it. `wide-resnet-D-K` is a wide residual network with D = 6n+4 layers in basic units and K times as many
+    /// channels, for example wide-resnet-28-10. `vgg16` has batch normalization. `resnet50`, `resnet101` and `resnet152`
+    /// are the original ResNets, as in torchvision. `vit-tiny` and `vit-small` are vision transformers with patches of
+    /// 16×16 pixels; `vit-tiny-P` has patches of P×P pixels.
+    "network" network: Architecture {
         is_essential: true,
         value_name: "NAME",
         heading: Heading::Network,
@@ -145,7 +147,7 @@ settings! {
     /// Number of layers of the ResNet, 9n+2
     ///
     /// The network is the paper's pre-activation ResNet with n bottleneck units in each of three stages, not
-    /// the ResNet with 6n+2 layers and basic units. A network that is given by name has the depth in its name.
+    /// the ResNet with 6n+2 layers and basic units. A network that is given by name determines the depth.
     "depth" depth: usize = [from default_depth] {
         is_essential: true,
         value_name: "9n+2",
@@ -154,13 +156,13 @@ settings! {
         check: |layers| at_most(*layers, MAX_LAYERS),
     }
 
-    /// Number of channels after the first convolution
+    /// Number of channels of the first layer
     ///
-    /// The three stages have 4, 8 and 16 times as many channels; those of a wide residual network K, 2K and 4K times
-    /// as many.
-    "width" width: usize = [PAPER_WIDTH] {
+    /// All other layers are scaled in proportion. The three stages of resnet-D have 4, 8 and 16 times as many channels.
+    "width" width: usize = [from default_width] {
         value_name: "W",
         heading: Heading::Network,
+        default_note: Some("the published one; 16 for resnet-D"),
         check: |channels| from_one_to(*channels, MAX_WIDTH),
     }
 
@@ -181,11 +183,12 @@ settings! {
         heading: Heading::Network,
     }
 
-    /// Kind of residual unit in the coarse networks
+    /// Kind of unit in the coarse networks
     ///
-    /// `basic` is the paper's unit. `auto` stands for the recommended kind, `coarsened`, which has the same
-    /// convolutions at half the resolution. `none` is the skip connection alone. `basic-or-bottleneck` is the
-    /// meaning of `auto` in earlier versions. benchmarks/coarse-units compares all kinds.
+    /// `basic` is the paper's unit. `auto` stands for the recommended kind: `coarsened`, which has the same
+    /// convolutions at half the resolution, or `transformer` for a vision transformer. `none` is the skip connection
+    /// alone. `basic-or-bottleneck` is the meaning of `auto` in earlier versions. benchmarks/coarse-units compares all
+    /// kinds.
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
         is_essential: true,
         value_name: "KIND",
@@ -483,14 +486,19 @@ fn default_depth(recipe: Recipe, given: &Settings) -> usize {
             Recipe::Quick => 110,
             Recipe::Paper => 1001,
         },
-        ResNetName::depth,
+        Architecture::depth,
     )
 }
 
+/// Returns the published width of the network.
+fn default_width(_: Recipe, given: &Settings) -> usize {
+    given.network.map_or(PAPER_WIDTH, Architecture::default_width)
+}
+
 /// Checks that there is a network of this name, and that it is not too deep.
-fn check_network(name: ResNetName) -> Result<(), String> {
+fn check_network(name: Architecture) -> Result<(), String> {
     at_most(name.depth(), MAX_LAYERS)?;
-    name.build().map(|_| ()).map_err(|error| error.expected())
+    name.check().map_err(|error| error.expected())
 }
 
 /// Returns the default milestones of a recipe. Those of the quick recipe depend on the number of epochs

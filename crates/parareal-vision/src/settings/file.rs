@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use parareal_models::resnet::CoarseKind;
+use parareal_models::CoarseKind;
 use parareal_run::names;
 use parareal_text::{one_line, without_byte_order_mark};
 use parareal_train::folder::config_file;

@@ -11,7 +11,7 @@ mod value;
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::ResNetName;
+use parareal_models::Architecture;
 
 pub use definition::{Heading, Input};
 pub(crate) use definitions::{Complete, IMAGE_SIZE};
@@ -52,7 +52,7 @@ impl Settings {
     /// Returns the recipe if it is set, otherwise the default recipe for the data set and the depth.
     pub(crate) fn chosen_recipe(&self) -> Recipe {
         let named = match self.network {
-            Some(ResNetName::Bottleneck { depth }) => Some(depth),
+            Some(Architecture::ResNet { depth }) => Some(depth),
             _ => None,
         };
         self.recipe.unwrap_or_else(|| Recipe::of(self.dataset, self.depth.or(named)))

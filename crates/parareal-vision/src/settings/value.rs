@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use parareal_data::DatasetName;
-use parareal_models::resnet::{CoarseKind, ResNetName, ResNetNameError};
+use parareal_models::{Architecture, ArchitectureNameError, CoarseKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, TrainError};
 use toml::Value;
 
@@ -202,7 +202,7 @@ named! {
     LinkDtype: expected;
     CheckpointEvery: expected;
     DeviceName: expected;
-    ResNetName: |_| ResNetNameError::EXPECTED.into();
+    Architecture: |_| ArchitectureNameError::EXPECTED.into();
     DatasetName: |_| one_of(&Self::choices()), of DatasetName::ALL;
     CoarseKind: |error: <CoarseKind as FromStr>::Err| one_of(&error.expected), of CoarseKind::all();
 }

@@ -119,7 +119,7 @@ const NAMES: [&str; 8] = ["N", "N_c", "coarse unit", "step", "speedup", "memory"
 fn command(planned: &Planned, batch: usize) -> String {
     let network = &planned.network;
     let count = network.cuts.subnetworks();
-    let mut command = format!("{} train --network {}", program(), network.net.base_name());
+    let mut command = format!("{} train --network {}", program(), network.net.architecture());
     let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
     if network.net.width() != PAPER_WIDTH {
         add("width", network.net.width().to_string());
