@@ -17,9 +17,11 @@ pub(crate) type Batch = (Tensor<4>, Tensor<1, Int>);
 pub(crate) fn batches(data_dir: Option<PathBuf>, size: usize, count: usize) -> Result<Vec<Batch>> {
     let name = if data_dir.is_some() { DatasetName::Cifar10 } else { DatasetName::Shapes };
     let limit_train = Some(size * count);
-    let options = LoadOptions { data_dir, limit_train, limit_test: Some(0) };
+    let options =
+        LoadOptions { data_dir, limit_train, limit_test: Some(0), ..LoadOptions::default() };
     let Dataset { train, normalization, .. } = Dataset::load(name, &options)?;
     let batches: Vec<_> = Batches::evaluation(&train, &normalization, size)?
+        .map(|batch| batch.expect("images in memory"))
         .filter(|batch| batch.labels.len() == size)
         .map(|batch| {
             let device = Device::flex();

@@ -1,9 +1,15 @@
 //! Measures the time that training steps wait for their images.
 //!
 //! ```sh
-//! cargo run --release -p images -- [DATA_DIR]
+//! cargo run --release -p images -- [DATA_DIR]         # data sets in memory
+//! cargo run --release -p images -- --streamed         # a folder of larger images
+//! cargo run --release -p images -- --index [FILES]    # time and memory to index a folder
 //! ```
 #![allow(clippy::print_stdout)]
+
+mod index;
+mod pictures;
+mod streamed;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -19,6 +25,8 @@ use parareal_vision::{ClassificationRun, Config, Settings};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
 const IMAGES: usize = 2048;
 
 /// Observer that collects the samples per second of each step.
@@ -32,11 +40,23 @@ impl Observer for Rates {
     fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
+    allocator::retain();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("--streamed") => streamed::run(),
+        Some("--index") => index::run(match arguments.get(1) {
+            Some(count) => count.parse()?,
+            None => 200_000,
+        }),
+        data_dir => in_memory(data_dir.map(PathBuf::from)),
+    }
+}
+
+/// Trains on data sets in memory.
+fn in_memory(data_dir: Option<PathBuf>) -> Result<()> {
     use DatasetName::{Cifar10, Mnist, Shapes, Svhn};
 
-    allocator::retain();
-    let data_dir = std::env::args().nth(1).map(PathBuf::from);
     let sets = match data_dir {
         Some(_) => &[Shapes, Mnist, Cifar10, Svhn][..],
         None => &[Shapes],
@@ -77,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns the time to prepare a batch of training images, in milliseconds.
-fn prepare(config: &Config) -> Result<f64, Box<dyn Error>> {
+fn prepare(config: &Config) -> Result<f64> {
     let Dataset { train, normalization, augmentation, .. } =
         Dataset::load(config.dataset, &config.load)?;
     let mut batches =
@@ -86,7 +106,7 @@ fn prepare(config: &Config) -> Result<f64, Box<dyn Error>> {
     loop {
         let begun = Instant::now();
         let Some(batch) = batches.next() else { return Ok(median(times)) };
-        black_box(batch);
+        black_box(batch?);
         times.push(1e3 * begun.elapsed().as_secs_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! A data set in memory.
+//! A loaded data set.
 
 use crate::batches::augmentation::Augmentation;
 use crate::error::DataError;
@@ -7,7 +7,7 @@ use crate::images::normalization::Normalization;
 use crate::images::preprocessing::Preprocessing;
 use crate::name::DatasetName;
 
-/// A data set in memory.
+/// A loaded data set.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Dataset {
@@ -26,10 +26,12 @@ pub struct Dataset {
     ///
     /// For CIFAR and SVHN they are the commonly published values, rounded to four digits. For MNIST
     /// and the built-in shapes they were measured once on the full training set. For a folder of
-    /// images they are measured when it is loaded.
+    /// images they are measured when it is loaded: on all training images, or on the first thousand in a fixed random order if
+    /// the images are larger than 32x32.
     pub normalization: Normalization,
     /// The usual augmentation of the training images: none for the built-in shapes and for digits,
-    /// crops with a padding of 4 and horizontal flips for CIFAR and folders of images.
+    /// crops with a padding of 4 and horizontal flips for CIFAR and folders of images, resized crops and flips for images
+    /// larger than 32x32.
     pub augmentation: Augmentation,
     /// Class names, indexed by label.
     pub class_names: Vec<String>,

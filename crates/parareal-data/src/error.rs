@@ -76,6 +76,17 @@ pub enum DataError {
         dataset: DatasetName,
     },
 
+    /// The images of a data set cannot have this size.
+    #[error("expected {expected} as the image size of {dataset}, got {found}")]
+    ImageSize {
+        /// The requested data set.
+        dataset: DatasetName,
+        /// Description of the possible sizes.
+        expected: &'static str,
+        /// The given size.
+        found: usize,
+    },
+
     /// A limit exceeds the maximum number of images that can be drawn.
     #[error("{dataset} has at most {max} {split} images, got {found}")]
     TooManyImages {

@@ -7,12 +7,17 @@ use crate::dataset::Dataset;
 use crate::images::image_set::ImageSet;
 
 impl Dataset {
-    /// Returns the SHA-256 of the loaded images and labels in hexadecimal digits. It depends on the
+    /// Returns the SHA-256 of the loaded images and labels in hexadecimal digits. For images in memory, it depends on the
     /// contents and their order, not on the files from which they were read.
     ///
     /// The hash covers the training set, then the test set. For each set it covers the numbers of
     /// images, channels, rows, columns and classes as 64-bit little-endian integers, then the
     /// pixels, then the labels. An absent test set counts as five zeros.
+    ///
+    /// Images in files are not read. For each of them, the hash covers in place of the pixels the path of the file below the
+    /// folder of the set (`CLASS/NAME`, with `/` between names on all systems), a zero byte, and the length of the file as
+    /// a 64-bit little-endian integer. It does not depend on where the folder is and on the time at which a file was modified. A
+    /// file whose contents change but not its length remains unnoticed.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for set in [Some(&self.train), self.test.as_ref()] {
@@ -21,7 +26,16 @@ impl Dataset {
                 hash.update((number as u64).to_le_bytes());
             }
             if let Some(set) = set {
-                hash.update(set.pixels());
+                if let Some(pixels) = set.pixels() {
+                    hash.update(pixels);
+                }
+                if let Some(files) = set.files() {
+                    files.describe(|path, bytes| {
+                        hash.update(path);
+                        hash.update([0]);
+                        hash.update(bytes.to_le_bytes());
+                    });
+                }
                 hash.update(set.labels());
             }
         }

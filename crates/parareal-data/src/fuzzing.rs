@@ -1,9 +1,12 @@
 //! Entry points of the fuzz targets, and of the test that reads their corpora. Each entry point
 //! calls one reader on the contents of a file. They are not part of the public interface.
 
+use std::io::Cursor;
+
 use crate::error::DataError;
 use crate::formats::error::FileError;
 use crate::formats::file::DataFile;
+use crate::formats::header;
 use crate::formats::image::decode;
 use crate::formats::records::RecordFormat;
 use crate::formats::size_limit::SizeLimit;
@@ -47,10 +50,21 @@ pub fn matlab(contents: &[u8]) -> Result<(), DataError> {
     svhn::read_from(&file, &mut reader, MAX_IMAGES).map(drop)
 }
 
-/// Decodes the contents as a PNG or JPEG file.
+/// Decodes the contents as a PNG or JPEG file, and reads its header.
+///
+/// # Panics
+///
+/// If the header of a file that can be decoded is refused, or states another size.
 pub fn image(contents: &[u8]) -> Result<(), DataError> {
+    let header = header::parse(Cursor::new(contents), IMAGE_LIMIT);
     match decode(contents, IMAGE_LIMIT) {
-        Ok(_) => Ok(()),
+        Ok(image) => {
+            let header = header.expect("a decoded image has a header");
+            let [width, height] = [image.width(), image.height()].map(|side| side as usize);
+            let is_same = [(width, height), (height, width)];
+            assert!(is_same.contains(&(header.width, header.height)), "{header:?}");
+            Ok(())
+        }
         Err(message) => Err(DataError::Image { path: "image".into(), message }),
     }
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::error::DataError;
 use crate::formats::error::FileError;
 use crate::formats::file::DataFile;
+use crate::images::file_images;
 use crate::images::image_set::ImageSet;
 use crate::load::load;
 use crate::md5;
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
+use crate::progress::LoadProgress;
 use crate::sets;
 use crate::sets::definition::{Loaded, Publication};
 
@@ -81,6 +83,8 @@ impl SplitCounts {
 
 /// Reads a whole data set as [`Dataset::load`](crate::Dataset::load) does, and reports its contents.
 ///
+/// Images that are not held in memory are decoded as well, to find damaged files.
+///
 /// Files other than the canonical ones are not an error as long as they can be loaded;
 /// [`Checksum::matches`] and [`Inspection::notes`] report them.
 ///
@@ -89,7 +93,24 @@ impl SplitCounts {
 /// The errors of [`Dataset::load`](crate::Dataset::load).
 pub fn inspect(name: DatasetName, data_dir: Option<&Path>) -> Result<Inspection, DataError> {
     let options = LoadOptions { data_dir: data_dir.map(Path::to_owned), ..Default::default() };
-    let Loaded { dataset, files } = load(name, &options)?;
+    inspect_with(name, &options, &|_| {})
+}
+
+/// Inspects a data set with these options as [`inspect`] does. `progress` is called from time to time while a folder of
+/// images larger than 32x32 is indexed and decoded.
+///
+/// # Errors
+///
+/// Those of [`inspect`].
+pub fn inspect_with(
+    name: DatasetName,
+    options: &LoadOptions,
+    progress: &dyn Fn(LoadProgress),
+) -> Result<Inspection, DataError> {
+    let Loaded { dataset, files } = load(name, options, progress)?;
+    let sets = [Some(&dataset.train), dataset.test.as_ref()];
+    let in_files: Vec<_> = sets.into_iter().flatten().filter_map(ImageSet::files).collect();
+    file_images::check(&in_files, progress)?;
     let files = match sets::definition(name).publication() {
         None => Vec::new(),
         Some(publication) => {

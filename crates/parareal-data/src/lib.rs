@@ -8,7 +8,8 @@
 //! * [`inspect()`] counts the images of a data set and computes checksums;
 //! * [`fetch`](mod@fetch) downloads the canonical files, and is the only part that uses the
 //!   network;
-//! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW);
+//! * [`ImageSet`] holds the images of one split as they are stored (8 bits, NCHW), or knows the files from which larger ones
+//!   are decoded for each batch;
 //! * [`Batches`] turns a set into normalized `f32` batches, shuffled and augmented for training,
 //!   in stored order for evaluation.
 //!
@@ -26,6 +27,7 @@
 //! let batches = Batches::training(&dataset.train, &dataset.normalization, augmentation, 8, 1, 0)?;
 //! assert_eq!(batches.len(), 3);
 //! for batch in batches {
+//!     let batch = batch?;
 //!     assert_eq!(batch.images.len(), batch.shape.iter().product::<usize>());
 //! }
 //! # Ok::<(), parareal_data::DataError>(())
@@ -45,6 +47,7 @@ mod load;
 mod md5;
 mod name;
 mod options;
+mod progress;
 mod rng;
 mod sets;
 
@@ -58,9 +61,10 @@ pub use formats::error::{FileError, FileFault};
 pub use images::image_set::ImageSet;
 pub use images::normalization::Normalization;
 pub use images::preprocessing::Preprocessing;
-pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect};
+pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect, inspect_with};
 pub use name::DatasetName;
 pub use options::LoadOptions;
+pub use progress::{LoadProgress, LoadStage};
 pub use sets::shapes;
 
 /// Tests of the code in the README.

@@ -2,10 +2,15 @@
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::images::preprocessing::STRETCHED;
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
+use crate::progress::LoadProgress;
 use crate::sets::definition::Loaded;
 use crate::sets::{self, folder};
+
+/// Largest height and width of images.
+const LARGEST: usize = 1024;
 
 impl Dataset {
     /// Loads a data set.
@@ -21,14 +26,32 @@ impl Dataset {
     /// held out as a test image, in a fixed random order. The same images are held out whether or
     /// not test images are requested.
     ///
+    /// Of a folder of images larger than 32x32 ([`image_size`](LoadOptions::image_size)), only the headers of the files are
+    /// checked. A file that is damaged after its header is an error of the [batch](crate::Batches) with its image.
+    ///
     /// # Errors
     ///
     /// [`DataError::NoDataDir`] if files are needed and no folder was given, [`DataError::File`] if
     /// a file is missing, unreadable or damaged (see its [`fault`](crate::FileError::fault)),
     /// [`DataError::Folder`] and [`DataError::Image`] for folders of images,
-    /// [`DataError::NoTrainingImages`] and [`DataError::TooManyImages`] for a limit out of range.
+    /// [`DataError::NoTrainingImages`] and [`DataError::TooManyImages`] for a limit out of range,
+    /// [`DataError::ImageSize`] for an impossible size of images.
     pub fn load(name: DatasetName, options: &LoadOptions) -> Result<Self, DataError> {
-        Ok(load(name, options)?.dataset)
+        Self::load_with(name, options, &|_| {})
+    }
+
+    /// Loads a data set as [`load`](Self::load) does. `progress` is called from time to time while a folder of images larger
+    /// than 32x32 is indexed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_with(
+        name: DatasetName,
+        options: &LoadOptions,
+        progress: &dyn Fn(LoadProgress),
+    ) -> Result<Self, DataError> {
+        Ok(load(name, options, progress)?.dataset)
     }
 
     /// Loads images on which a network is to be evaluated that was trained on other ones.
@@ -36,6 +59,7 @@ impl Dataset {
     /// For a folder of images, these are all images of its folder `test` (or `val`, `valid`, `validation`), for
     /// which no training images are needed, or all images of the folder if it has no such folder. A single
     /// class is enough. [`train`](Self::train) is then empty. For all other sets, this is [`load`](Self::load).
+    /// `progress` is as in [`load_with`](Self::load_with).
     ///
     /// # Errors
     ///
@@ -43,20 +67,42 @@ impl Dataset {
     pub fn load_for_evaluation(
         name: DatasetName,
         options: &LoadOptions,
+        progress: &dyn Fn(LoadProgress),
     ) -> Result<Self, DataError> {
+        check_size(name, options)?;
         match name {
-            DatasetName::Folder => folder::load_for_evaluation(options),
-            _ => Self::load(name, options),
+            DatasetName::Folder => folder::load_for_evaluation(options, progress),
+            _ => Self::load_with(name, options, progress),
         }
     }
 }
 
 /// Loads a data set and returns it with the paths of the files from which it was read.
-pub(crate) fn load(name: DatasetName, options: &LoadOptions) -> Result<Loaded, DataError> {
+pub(crate) fn load(
+    name: DatasetName,
+    options: &LoadOptions,
+    progress: &dyn Fn(LoadProgress),
+) -> Result<Loaded, DataError> {
     if options.limit_train == Some(0) {
         return Err(DataError::NoTrainingImages { dataset: name });
     }
-    (sets::definition(name).load)(options)
+    check_size(name, options)?;
+    match name {
+        DatasetName::Folder => folder::load(options, progress),
+        _ => (sets::definition(name).load)(options),
+    }
+}
+
+/// Checks the size of the images.
+fn check_size(dataset: DatasetName, options: &LoadOptions) -> Result<(), DataError> {
+    let (expected, is_possible) = match dataset {
+        DatasetName::Folder => ("32 to 1024", (STRETCHED..=LARGEST).contains(&options.side())),
+        _ => ("32, which only a folder of images can exceed,", options.side() == STRETCHED),
+    };
+    match is_possible {
+        true => Ok(()),
+        false => Err(DataError::ImageSize { dataset, expected, found: options.side() }),
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +121,26 @@ mod tests {
             let options = LoadOptions { limit_train, limit_test, ..Default::default() };
             let error = Dataset::load(DatasetName::Shapes, &options).unwrap_err();
             assert!(matches!(error, DataError::TooManyImages { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_a_set_does_not_have_are_refused() {
+        for name in DatasetName::ALL {
+            let sizes: &[usize] = match name {
+                DatasetName::Folder => &[0, 31, 1025, usize::MAX],
+                _ => &[0, 31, 33, 64],
+            };
+            for &size in sizes {
+                let options = LoadOptions { image_size: Some(size), ..Default::default() };
+                for error in [
+                    Dataset::load(name, &options).unwrap_err(),
+                    Dataset::load_for_evaluation(name, &options, &|_| {}).unwrap_err(),
+                ] {
+                    assert!(matches!(error, DataError::ImageSize { .. }), "{error}");
+                    assert_eq!(error.to_string().lines().count(), 1);
+                }
+            }
         }
     }
 

@@ -27,7 +27,12 @@ pub(crate) enum Purpose {
     Erasing = 7,
     /// The operation of TrivialAugment on an image.
     TrivialAugment = 8,
+    /// The crop of an image that is then resized.
+    ResizedCrop = 9,
 }
+
+/// Bits of the exponent of [`KeyedRng::log_between`].
+const BITS: u32 = 16;
 
 /// A generator of random numbers that are the same for the same key on every machine.
 pub(crate) struct KeyedRng(ChaCha8Rng);
@@ -85,6 +90,11 @@ impl KeyedRng {
         low + (high - low) * self.fraction()
     }
 
+    /// Returns a number in [low, high) whose logarithm is uniformly distributed.
+    pub(crate) fn log_between(&mut self, low: f64, high: f64) -> f64 {
+        low * power(high / low, self.bits() >> (32 - BITS))
+    }
+
     /// Returns a uniformly distributed direction in the plane: a vector of length one.
     ///
     /// It uses rejection sampling in a disc, which needs only a square root. Unlike sines and
@@ -101,9 +111,29 @@ impl KeyedRng {
     }
 }
 
+/// Returns `base^(exponent / 2^BITS)` from square roots and products, which are rounded the same on every machine.
+fn power(base: f64, exponent: u32) -> f64 {
+    let (mut root, mut product) = (base, 1.0);
+    for bit in (0..BITS).rev() {
+        root = root.sqrt();
+        if exponent >> bit & 1 == 1 {
+            product *= root;
+        }
+    }
+    product
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn powers_are_those_of_the_standard_library() {
+        for exponent in [0, 1, 77, 1 << 15, (1 << 16) - 1] {
+            let expected = 11f64.powf(f64::from(exponent) / 65536.0);
+            assert!((power(11.0, exponent) / expected - 1.0).abs() < 1e-14);
+        }
+    }
 
     #[test]
     fn every_part_of_the_key_matters() {

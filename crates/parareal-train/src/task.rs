@@ -126,7 +126,8 @@ pub trait Task {
     fn samples(&self) -> usize;
 
     /// Returns the batches of an epoch without the first `skip` batches. Epochs are counted from 1. The last
-    /// batch may be smaller. An error in place of a batch ends the run.
+    /// batch may be smaller. An error in place of a batch ends the run, which saves a checkpoint first if it runs on one
+    /// process.
     ///
     /// # Errors
     /// If the batches cannot be prepared.

@@ -242,7 +242,19 @@ impl<'a, T: Task> Training<'a, T> {
         prefetch(batches, |mut batches| {
             while let Some(batch) = batches.next() {
                 self.times.wait(batches.waited.as_secs_f64());
-                let batch = batch?;
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        // The steps so far are kept, because the samples may be repaired. Other ranks need not have this
+                        // error, so they resume from the last checkpoint. A failure must not hide the error.
+                        if group.size() == 1
+                            && let Err(failed) = self.save(observer)
+                        {
+                            observer.on_note(&failed.to_string());
+                        }
+                        return Err(error);
+                    }
+                };
                 if let Some(checksum) = &mut self.batches {
                     checksum.add(&batch.input, &batch.target);
                 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parareal_data::LoadProgress;
 use parareal_models::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
@@ -13,7 +14,7 @@ use parareal_train::{
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::image_task::ImageTask;
 use crate::initial_weights::initial_weights;
-use crate::{Config, Settings, VisionError};
+use crate::{Config, Preparation, Settings, VisionError};
 
 /// Parent folder of runs without an explicit output folder.
 const RUNS: &str = "runs";
@@ -49,11 +50,11 @@ impl ClassificationRun {
         output: Option<PathBuf>,
         timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
-        Self::create_with(group, config, output, timeline, &|| {})
+        Self::create_with(group, config, output, timeline, &())
     }
 
-    /// Creates a run as [`Self::create`] does. `before_timing` is called before the steps are timed from which the
-    /// number of workers is chosen, if it is to be measured. That takes as long as about a dozen steps.
+    /// Creates a run as [`Self::create`] does, and reports what happens before the first step. To time the steps from which the
+    /// number of workers is chosen takes as long as about a dozen steps.
     ///
     /// # Errors
     /// As [`Self::create`].
@@ -62,18 +63,18 @@ impl ClassificationRun {
         config: Config,
         output: Option<PathBuf>,
         timeline: Option<StepTimeline>,
-        before_timing: &dyn Fn(),
+        preparation: &dyn Preparation,
     ) -> Result<Self, VisionError> {
         Self::check_output(group, output.as_deref())?;
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let loaded = || {
-            let (task, summary) = load(group, &config)?;
+            let (task, summary) = load(group, &config, &|progress| preparation.on_load(progress))?;
             let initial = initial_weights(&config, &task.record)?;
             Ok::<_, VisionError>((task, summary, initial))
         };
         let (task, summary, initial) = group.agree(loaded())?;
         compare(group, &task.record)?;
-        let config = place(group, config, &task, before_timing)?;
+        let config = place(group, config, &task, &|| preparation.before_timing())?;
         let output = match output {
             Some(folder) => OutputFolder::Named(folder),
             None => OutputFolder::Numbered { parent: RUNS.into(), name: config.name_of_run() },
@@ -96,10 +97,10 @@ impl ClassificationRun {
         changes: Settings,
         timeline: Option<StepTimeline>,
     ) -> Result<Self, VisionError> {
-        Self::resume_with(group, folder, changes, timeline, &|| {})
+        Self::resume_with(group, folder, changes, timeline, &())
     }
 
-    /// Resumes a run as [`Self::resume`] does. `before_timing` is as in [`Self::create_with`].
+    /// Resumes a run as [`Self::resume`] does. `preparation` is as in [`Self::create_with`].
     ///
     /// # Errors
     /// As [`Self::resume`].
@@ -108,7 +109,7 @@ impl ClassificationRun {
         folder: &Path,
         changes: Settings,
         timeline: Option<StepTimeline>,
-        before_timing: &dyn Fn(),
+        preparation: &dyn Preparation,
     ) -> Result<Self, VisionError> {
         let before = group.agree(Settings::of_run(folder))?;
         let config = Config::resume(group, before.clone(), changes, folder)?;
@@ -116,7 +117,10 @@ impl ClassificationRun {
         let locked = RunFolder::lock(group, folder)?;
         let loaded = || {
             let held = config.run.held(group, config.network.cuts.subnetworks())?;
-            Ok::<_, VisionError>((load(group, &config)?, held))
+            Ok::<_, VisionError>((
+                load(group, &config, &|progress| preparation.on_load(progress))?,
+                held,
+            ))
         };
         let ((task, summary), held) = group.agree(loaded())?;
         compare(group, &task.record)?;
@@ -134,7 +138,7 @@ impl ClassificationRun {
             }
             None => initial = group.agree(initial_weights(&config, &task.record))?,
         }
-        let config = place(group, config, &task, before_timing)?;
+        let config = place(group, config, &task, &|| preparation.before_timing())?;
         let start = start(&config, &task, initial, timeline);
         let is_changed = config.settings() != before;
         let resume = Resume { newest, before: before_run, is_changed, start };
@@ -211,11 +215,12 @@ fn configuration(config: &Config) -> ConfigRecord {
 pub(crate) fn load(
     group: &ProcessGroup,
     config: &Config,
+    progress: &dyn Fn(LoadProgress),
 ) -> Result<(ImageTask, Summary), VisionError> {
     config.check_balanced()?;
     config.run.check_group(group)?;
     config.run.check_devices(group)?;
-    let task = ImageTask::load(config)?;
+    let task = ImageTask::load(config, progress)?;
     let train = &task.dataset.train;
     let summary = config.network.summary(train.channels(), train.classes())?;
     Ok((task, summary))

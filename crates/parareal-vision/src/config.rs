@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
-use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, RandomErasing};
+use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, LoadProgress, RandomErasing};
 use parareal_models::ImageNetwork;
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
@@ -17,7 +17,7 @@ use crate::network::NetworkConfig;
 use crate::optimizer::OptimizerConfig;
 use crate::placement::{self, PlacementTime};
 use crate::plan::{CostSource, Machine};
-use crate::settings::{Complete, SettingValue};
+use crate::settings::{Complete, IMAGE_SIZE, SettingValue};
 use crate::{CutsSetting, DecayKind, Recompute, Settings, UnitInit, VisionError, WorkerCount};
 
 /// Complete, checked configuration of a run.
@@ -113,6 +113,13 @@ impl Config {
             return Err(VisionError::setting("recompute", recompute.to_text(), expected));
         }
         OptimizerConfig::check(&s)?;
+        if s.image_size != IMAGE_SIZE && s.dataset != DatasetName::Folder {
+            let expected = format!(
+                "the images of {} have {IMAGE_SIZE}x{IMAGE_SIZE} pixels; leave it unset, or set `dataset` to folder",
+                s.dataset
+            );
+            return Err(VisionError::setting("image-size", s.image_size, expected));
+        }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";
@@ -138,6 +145,7 @@ impl Config {
             dataset: s.dataset,
             load: LoadOptions {
                 data_dir: s.data_dir.clone(),
+                image_size: Some(s.image_size),
                 limit_train: s.limit_train,
                 limit_test: s.limit_test,
             },
@@ -287,9 +295,12 @@ impl Config {
     }
 
     /// Loads the data set, and splits off validation images from its training images if [`Self::validation`]
-    /// is positive.
-    pub(crate) fn load_images(&self) -> Result<(Dataset, Option<ImageSet>), VisionError> {
-        let mut dataset = Dataset::load(self.dataset, &self.load)?;
+    /// is positive. `progress` is as in [`Dataset::load_with`].
+    pub(crate) fn load_images(
+        &self,
+        progress: &dyn Fn(LoadProgress),
+    ) -> Result<(Dataset, Option<ImageSet>), VisionError> {
+        let mut dataset = Dataset::load_with(self.dataset, &self.load, progress)?;
         if self.validation == 0.0 {
             return Ok((dataset, None));
         }
@@ -512,6 +523,10 @@ mod tests {
             (&[("epochs", "0")][..], "epochs"),
             (&[("batch-size", "0")], "batch-size"),
             (&[("limit-train", "0")], "limit-train"),
+            (&[("dataset", "folder"), ("image-size", "28")], "image-size"),
+            (&[("dataset", "folder"), ("image-size", "66")], "image-size"),
+            (&[("dataset", "folder"), ("image-size", "1028")], "image-size"),
+            (&[("dataset", "mnist"), ("image-size", "64")], "leave it unset, or set `dataset`"),
             (&[("learning-rate", "NaN")], "learning-rate"),
             (&[("learning-rate", "0.0")], "learning-rate"),
             (&[("momentum", "1.0")], "momentum"),

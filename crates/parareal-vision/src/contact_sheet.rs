@@ -15,7 +15,7 @@ use crate::VisionError;
 const COLUMNS: usize = 8;
 /// Largest number of classes that are shown.
 const ROWS: usize = 20;
-/// Scale factor of the images.
+/// Scale factor of images of up to 64 pixels on a side; larger ones are not enlarged.
 const SCALE: u32 = 2;
 const GAP: u32 = 4;
 /// Width and height of a letter in pixels.
@@ -47,7 +47,7 @@ pub fn contact_sheet(
             of_class.take(COLUMNS).collect()
         })
         .collect();
-    let shown = pick(set, &chosen.concat())?;
+    let shown = set.subset(&chosen.concat());
     let changes = Changes { augmentation: dataset.augmentation, trivial_augment, erasing };
     let plain = pixels(dataset, &shown, Changes::default())?;
     let augmented = match changes == Changes::default() {
@@ -55,7 +55,8 @@ pub fn contact_sheet(
         false => Some(pixels(dataset, &shown, changes)?),
     };
 
-    let (width, height) = (set.width() as u32 * SCALE, set.height() as u32 * SCALE);
+    let scale = if set.width().max(set.height()) > 64 { 1 } else { SCALE };
+    let (width, height) = (set.width() as u32 * scale, set.height() as u32 * scale);
     let lines = if augmented.is_some() { 2 } else { 1 };
     let row = lines * (height + GAP) + GAP;
     let mut sheet = RgbImage::from_pixel(
@@ -72,9 +73,9 @@ pub fn contact_sheet(
         write(&mut sheet, GAP, top + GAP + 2 * LETTER, &format!("{count} images"));
         for column in 0..chosen.len() as u32 {
             let left = LABEL + column * (width + GAP);
-            draw(&mut sheet, left, top, &shown, &plain[next]);
+            draw(&mut sheet, left, top, scale, &shown, &plain[next]);
             if let Some(augmented) = &augmented {
-                draw(&mut sheet, left, top + height + GAP, &shown, &augmented[next]);
+                draw(&mut sheet, left, top + height + GAP, scale, &shown, &augmented[next]);
             }
             next += 1;
         }
@@ -85,15 +86,6 @@ pub fn contact_sheet(
         message: error.to_string(),
     })?;
     Ok(output.write(content.get_ref())?)
-}
-
-/// Returns a set of the images with these indices.
-fn pick(set: &ImageSet, indices: &[usize]) -> Result<ImageSet, DataError> {
-    let pixels = indices.iter().flat_map(|&index| set.image(index).iter().copied());
-    let labels = indices.iter().map(|&index| set.label(index));
-    let [channels, height, width] = [set.channels(), set.height(), set.width()];
-    let classes = set.classes();
-    ImageSet::new(channels, height, width, classes, pixels.collect(), labels.collect())
 }
 
 /// Random changes to training images.
@@ -122,6 +114,7 @@ fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec
     let plane = set.height() * set.width();
     let order = epoch_order(len, seed, epoch);
     for batch in batches {
+        let batch = batch?;
         let size = batch.images.len() / batch.labels.len().max(1);
         for (image, &index) in batch.images.chunks_exact(size).zip(&order) {
             let channels = image.chunks_exact(plane).zip(&normalization.mean);
@@ -134,11 +127,11 @@ fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec
     Ok(images)
 }
 
-fn draw(sheet: &mut RgbImage, left: u32, top: u32, set: &ImageSet, pixels: &[u8]) {
+fn draw(sheet: &mut RgbImage, left: u32, top: u32, scale: u32, set: &ImageSet, pixels: &[u8]) {
     let (width, plane) = (set.width() as u32, set.width() * set.height());
-    for y in 0..set.height() as u32 * SCALE {
-        for x in 0..width * SCALE {
-            let index = ((y / SCALE) * width + x / SCALE) as usize;
+    for y in 0..set.height() as u32 * scale {
+        for x in 0..width * scale {
+            let index = ((y / scale) * width + x / scale) as usize;
             let channel = |channel: usize| {
                 pixels.get(channel.min(set.channels() - 1) * plane + index).copied().unwrap_or(0)
             };

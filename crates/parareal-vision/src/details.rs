@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use parareal_data::{Dataset, ImageSet};
+use image::codecs::png::PngEncoder;
+use image::imageops::FilterType;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, RgbImage};
+use parareal_data::{DataError, Dataset, ImageSet};
 use parareal_run::{EvaluationRecord, Mistake, Position, names};
 use parareal_train::{TrainError, folder};
 
@@ -17,6 +19,8 @@ use crate::scores::Scores;
 
 /// Number of the most confident mistakes that are kept.
 const WORST: usize = 40;
+/// Largest height and width of the pictures of mistakes.
+const SHOWN: u32 = 64;
 
 /// Confusion matrix and the most confident mistakes.
 pub(crate) struct Details {
@@ -60,7 +64,7 @@ impl Details {
         worst.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         worst.truncate(WORST);
         for mistake in &mut worst {
-            mistake.png = png(test, mistake.index);
+            mistake.png = png(test, mistake.index)?;
         }
         let record = EvaluationRecord {
             epoch: position.epoch,
@@ -80,16 +84,24 @@ impl Details {
     }
 }
 
-fn png(set: &ImageSet, index: usize) -> String {
-    let (plane, stored) = (set.width() * set.height(), set.image(index));
+/// Returns an image as a PNG file in Base64, reduced to at most [`SHOWN`] pixels on a side.
+fn png(set: &ImageSet, index: usize) -> Result<String, DataError> {
+    let (plane, stored) = (set.width() * set.height(), set.image(index)?);
     let color = if set.channels() == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
     let channels = usize::from(color.channel_count());
+    let stored = &stored;
     let pixels: Vec<u8> = (0..plane)
         .flat_map(|pixel| (0..channels).map(move |channel| stored[channel * plane + pixel]))
         .collect();
     let mut file = Cursor::new(Vec::new());
     let (width, height) = (set.width() as u32, set.height() as u32);
-    let encoded = PngEncoder::new(&mut file).write_image(&pixels, width, height, color);
+    let encoded = match RgbImage::from_raw(width, height, pixels.clone()) {
+        Some(large) if width.max(height) > SHOWN => {
+            let small = DynamicImage::from(large).resize(SHOWN, SHOWN, FilterType::Triangle);
+            small.write_to(&mut file, ImageFormat::Png)
+        }
+        _ => PngEncoder::new(&mut file).write_image(&pixels, width, height, color),
+    };
     encoded.expect("the number of pixels matches the size, and they are written to memory");
-    STANDARD.encode(file.into_inner())
+    Ok(STANDARD.encode(file.into_inner()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use parareal_data::{DataError, Dataset, DatasetName, LoadOptions};
+use parareal_data::{DataError, Dataset, DatasetName, LoadOptions, LoadProgress};
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
@@ -54,13 +54,26 @@ pub fn evaluate(
     choice: CheckpointChoice,
     changes: Settings,
 ) -> Result<Evaluation, VisionError> {
+    evaluate_with(run, choice, changes, &|_| {})
+}
+
+/// Evaluates weights as [`evaluate`] does. `progress` is as in [`Dataset::load_with`].
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_with(
+    run: &Path,
+    choice: CheckpointChoice,
+    changes: Settings,
+    progress: &dyn Fn(LoadProgress),
+) -> Result<Evaluation, VisionError> {
     let own = changes == Settings::default();
     let recorded = Settings::of_run(run)?;
     let config = Config::resolve(changes.or(recorded.clone()), &Resources::alone())?;
     let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
-    let dataset = load(&config, &recorded, &images)?;
+    let dataset = load(&config, &recorded, &images, progress)?;
     let changed = own && dataset.fingerprint() != images.fingerprint;
     let own = own && !changed;
     let dataset = images.adapt(dataset)?;
@@ -105,23 +118,28 @@ pub fn evaluate(
 }
 
 /// Loads the images to evaluate. Images that the network was trained on are not among them.
-fn load(config: &Config, recorded: &Settings, images: &ImageRecord) -> Result<Dataset, DataError> {
+fn load(
+    config: &Config,
+    recorded: &Settings,
+    images: &ImageRecord,
+    progress: &dyn Fn(LoadProgress),
+) -> Result<Dataset, DataError> {
     let Config { dataset, load, .. } = config;
     let same_set = recorded.dataset == Some(*dataset);
     let same_place = same_set && recorded.data_dir == load.data_dir;
     // The same images in another place, or by another path, are divided as for the training.
     let is_copy = || {
         let load = LoadOptions {
-            data_dir: load.data_dir.clone(),
             limit_train: recorded.limit_train,
             limit_test: recorded.limit_test,
+            ..load.clone()
         };
-        let copy = Dataset::load(*dataset, &load);
+        let copy = Dataset::load_with(*dataset, &load, progress);
         same_set && copy.is_ok_and(|copy| copy.fingerprint() == images.fingerprint)
     };
     if *dataset == DatasetName::Folder && !same_place && !is_copy() {
-        Dataset::load_for_evaluation(*dataset, load)
+        Dataset::load_for_evaluation(*dataset, load, progress)
     } else {
-        Dataset::load(*dataset, load)
+        Dataset::load_with(*dataset, load, progress)
     }
 }

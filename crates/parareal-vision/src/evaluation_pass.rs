@@ -11,8 +11,10 @@ use crate::details::Details;
 use crate::image_batch::to_tensors;
 use crate::scores::{Scores, Summary};
 
-/// Number of images in a batch.
+/// Number of images of 32x32 pixels in a batch. There are fewer larger ones, so that a batch takes as much memory.
 const BATCH: usize = 128;
+/// Smallest number of images in a batch.
+const LEAST: usize = 8;
 
 /// Evaluates all images of a set. Returns `None` if `stop` returned true.
 pub(crate) fn evaluate_set(
@@ -22,12 +24,15 @@ pub(crate) fn evaluate_set(
     stop: Stop<'_>,
 ) -> Result<Option<(Summary, Details)>, VisionError> {
     let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
-    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
+    let size = (BATCH * 32 * 32 / (set.height() * set.width())).clamp(LEAST, BATCH);
+    let batches = Batches::evaluation(set, normalization, size)?;
+    let batches = batches.map(|batch| batch.map(to_tensors));
     prefetch(batches, |batches| {
         for batch in batches {
             if stop()? {
                 return Ok(None);
             }
+            let batch = batch?;
             let scores = Scores::read(executor.infer(batch.input)?);
             summary.add(&scores, &batch.labels);
             details.add(&scores, &batch.labels);

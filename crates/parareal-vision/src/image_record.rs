@@ -12,7 +12,7 @@ use toml::Table;
 use crate::{NetworkConfig, Settings, VisionError};
 
 /// Largest number of rows or columns of an image. A larger number means that the file is damaged.
-const MAX_SIDE: usize = 1024;
+pub(crate) const MAX_SIDE: usize = 1024;
 
 /// Description of the images of a run, and the preprocessing that other images need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,8 @@ pub(crate) struct ImageRecord {
     /// The name of the data set. Recorded since format 4, as is `padding`.
     #[serde(default)]
     pub(crate) dataset: String,
-    /// SHA-256 over all images and labels.
+    /// [`Dataset::fingerprint`]: SHA-256 over all images and labels, or over the names and lengths of the files of images that
+    /// are not held in memory.
     pub(crate) fingerprint: String,
     pub(crate) channels: usize,
     pub(crate) height: usize,

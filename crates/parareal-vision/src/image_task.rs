@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use parareal::exec::{CrossEntropy, Executor};
-use parareal_data::{Augmentation, Batches, Dataset, ImageSet, RandomErasing};
+use parareal_data::{Augmentation, Batches, Dataset, ImageSet, LoadProgress, RandomErasing};
 use parareal_models::ImageNetwork;
 use parareal_train::task::{BatchesOf, Evaluated, Stop};
 use parareal_train::{Model, Task, TrainError};
@@ -27,12 +27,15 @@ pub struct ImageTask {
 }
 
 impl ImageTask {
-    /// Loads the images of a configuration.
+    /// Loads the images of a configuration. `progress` is as in [`Dataset::load_with`].
     ///
     /// # Errors
     /// If the images cannot be loaded.
-    pub(crate) fn load(config: &Config) -> Result<Self, VisionError> {
-        let (dataset, validation) = config.load_images()?;
+    pub(crate) fn load(
+        config: &Config,
+        progress: &dyn Fn(LoadProgress),
+    ) -> Result<Self, VisionError> {
+        let (dataset, validation) = config.load_images(progress)?;
         let train = &dataset.train;
         let model = config.model(train.channels(), train.classes());
         let augmentation = if config.augment { dataset.augmentation } else { Augmentation::None };
@@ -83,7 +86,7 @@ impl Task for ImageTask {
             batches = batches.random_erasing(erasing);
         }
         batches.skip_batches(skip);
-        Ok(Box::new(batches.map(|batch| Ok(to_tensors(batch)))))
+        Ok(Box::new(batches.map(|batch| Ok(to_tensors(batch.map_err(VisionError::from)?)))))
     }
 
     fn wrong(&self, output: Tensor<2>, labels: &Vec<u8>) -> Option<usize> {

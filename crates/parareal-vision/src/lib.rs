@@ -42,6 +42,7 @@ mod optimizer;
 mod placement;
 mod plan;
 mod predict;
+mod preparation;
 mod random_batch;
 mod range_test;
 mod resume;
@@ -54,7 +55,7 @@ pub use coarse_cost::{CoarseCost, CostBasis};
 pub use config::Config;
 pub use contact_sheet::contact_sheet;
 pub use error::VisionError;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_with};
 pub use image_task::ImageTask;
 pub use network::{Cutting, NetworkConfig};
 pub use optimizer::OptimizerConfig;
@@ -69,6 +70,7 @@ pub use plan::{
     suggest_here,
 };
 pub use predict::{ClassProbability, Prediction, Predictor};
+pub use preparation::Preparation;
 pub use range_test::range_test;
 pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, OptimizerKind, Recipe,

@@ -16,7 +16,7 @@ const MAX_CHANNELS: usize = 16_384;
 /// Architecture of a network: depth, width, cuts and coarse units.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
-    /// The network, for images of three channels and ten classes.
+    /// The network, for images of the size of the settings with three channels and ten classes.
     pub net: ImageNetwork,
     /// The cuts.
     pub cuts: Cuts,
@@ -71,8 +71,8 @@ impl NetworkConfig {
                     format!("the network {name} has {} layers; leave it unset", name.depth());
                 return Err(VisionError::setting("depth", settings.depth, expected));
             }
-            Some(name) => ImageNetwork::new(name)?,
-            None => ImageNetwork::resnet(settings.depth)?,
+            Some(name) => ImageNetwork::sized(name, settings.image_size)?,
+            None => ImageNetwork::resnet(settings.depth)?.with_image_size(settings.image_size)?,
         };
         let net = net
             .with_width(settings.width)

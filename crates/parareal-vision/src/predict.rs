@@ -70,7 +70,7 @@ impl Predictor {
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, VisionError> {
         let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
         let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
-        let Batch { input, .. } = to_tensors(batches.next().expect("the batch has one image"));
+        let Batch { input, .. } = to_tensors(batches.next().expect("the batch has one image")?);
         let scores = Scores::read(self.executor.infer(input)?);
         if !scores.are_finite() {
             return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });

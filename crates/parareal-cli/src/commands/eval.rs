@@ -1,15 +1,19 @@
 //! `eval`: evaluates saved weights of a run.
 
-use parareal_vision::evaluate;
+use parareal_vision::evaluate_with;
 
 use crate::arguments::Eval;
+use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, percent, result};
 
 pub(crate) fn run(arguments: Eval) -> Result<Ending, Failure> {
     let Eval { run, checkpoint, flags, json } = arguments;
-    let evaluation = evaluate(&run.into_path(), checkpoint.parse()?, flags.settings)?;
+    let loading = Loading::default();
+    let progress = |progress| loading.show(progress);
+    let evaluation =
+        evaluate_with(&run.into_path(), checkpoint.parse()?, flags.settings, &progress)?;
     evaluation.notes.iter().for_each(|remark| note(&format!("note: {remark}")));
     if json {
         result(&serde_json::to_string(&evaluation).expect("numbers and names are JSON"))?;

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod loading;
 pub(crate) mod lr_find;
 pub(crate) mod man;
 pub(crate) mod ode;

@@ -21,6 +21,7 @@ mod predict;
 mod recipe;
 mod resume;
 mod signals;
+mod streamed_images;
 mod terminal;
 mod train;
 mod usage;

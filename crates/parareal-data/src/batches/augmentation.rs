@@ -17,6 +17,12 @@ pub enum Augmentation {
         /// Black pixels added on every side; smaller than the height and the width.
         padding: usize,
     },
+    /// A random part of the image, resized to the size of the set, and a horizontal flip with probability one half.
+    ///
+    /// The part has 8 to 100 % of the pixels and a ratio of width to height between 3/4 and 4/3, with the distribution of
+    /// torchvision's `RandomResizedCrop`. For images in files it is a part of the whole image, before any resizing. It is
+    /// interpolated bilinearly with antialiasing, as `Image.resize(size, BILINEAR, box)` of Pillow does.
+    ResizedCropFlip,
 }
 
 /// Crop and mirroring of one image in one epoch.
@@ -32,10 +38,14 @@ pub(crate) struct Placement {
 impl Augmentation {
     /// Returns the placement of image `index` in an epoch. It depends on the arguments alone.
     pub(crate) fn placement(self, seed: u64, epoch: usize, index: usize) -> Placement {
-        let Self::CropFlip { padding } = self else {
-            return Placement { up: 0, left: 0, mirrored: false };
-        };
         let mut rng = KeyedRng::new(Purpose::Augmentation, seed, epoch as u64, index as u64);
+        let padding = match self {
+            Self::None => return Placement { up: 0, left: 0, mirrored: false },
+            Self::ResizedCropFlip => {
+                return Placement { up: 0, left: 0, mirrored: rng.below(2) == 1 };
+            }
+            Self::CropFlip { padding } => padding,
+        };
         let places = 2 * padding as u64 + 1;
         let mut shift = || rng.below(places) as isize - padding as isize;
         let (up, left) = (shift(), shift());
@@ -44,31 +54,33 @@ impl Augmentation {
 }
 
 impl Placement {
-    /// Appends one augmented channel to `values`. `plane` holds the stored pixels of the channel,
+    /// Writes one augmented channel to `values`. `plane` holds the stored pixels of the channel,
     /// `[height, width]`, and `convert` returns the value for a stored value.
-    pub(crate) fn append<T>(
+    pub(crate) fn write<T>(
         self,
         plane: &[u8],
         width: usize,
         convert: impl Fn(u8) -> T,
-        values: &mut Vec<T>,
+        values: &mut [T],
     ) {
         if (Self { up: 0, left: 0, mirrored: false }) == self {
-            values.extend(plane.iter().map(|&pixel| convert(pixel)));
+            for (value, &pixel) in values.iter_mut().zip(plane) {
+                *value = convert(pixel);
+            }
             return;
         }
         let height = plane.len() / width;
         let inside = |position: Option<usize>, len| position.filter(|&position| position < len);
-        for y in 0..height {
+        for (y, values) in values.chunks_exact_mut(width).enumerate() {
             let row = inside(y.checked_add_signed(self.up), height);
-            for x in 0..width {
+            for (x, value) in values.iter_mut().enumerate() {
                 let x = if self.mirrored { width - 1 - x } else { x };
                 let column = inside(x.checked_add_signed(self.left), width);
                 let pixel = match (row, column) {
                     (Some(row), Some(column)) => plane[row * width + column],
                     _ => 0,
                 };
-                values.push(convert(pixel));
+                *value = convert(pixel);
             }
         }
     }
@@ -79,8 +91,8 @@ mod tests {
     use super::*;
 
     fn placed(placement: Placement) -> Vec<f32> {
-        let mut values = Vec::new();
-        placement.append(&[1, 2, 3, 4, 5, 6], 3, f32::from, &mut values);
+        let mut values = vec![0.0; 6];
+        placement.write(&[1, 2, 3, 4, 5, 6], 3, f32::from, &mut values);
         values
     }
 

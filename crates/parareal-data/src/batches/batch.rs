@@ -1,10 +1,15 @@
 //! Batches of normalized images.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::batches::augmentation::Augmentation;
 use crate::batches::erasing::RandomErasing;
 use crate::batches::order::epoch_order;
 use crate::batches::trivial_augment::TrivialAugment;
 use crate::error::DataError;
+use crate::images::crop::Crop;
+use crate::images::decoders::in_parallel;
 use crate::images::image_set::ImageSet;
 use crate::images::normalization::Normalization;
 
@@ -136,52 +141,84 @@ impl<'a> Batches<'a> {
     }
 }
 
-impl Iterator for Batches<'_> {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
+impl Batches<'_> {
+    /// Writes an image with its augmentation, normalized, to `values`.
+    fn prepare(&self, index: usize, values: &mut [f32]) -> Result<(), DataError> {
         let set = self.set;
-        let count = self.batch_size.min(set.len() - self.next);
+        let (plane, width) = (set.height() * set.width(), set.width());
+        let key = [self.seed, self.epoch as u64, index as u64];
+        let size = [set.height(), set.width()];
+        let stored = match self.augmentation {
+            Augmentation::ResizedCropFlip => {
+                Cow::Owned(set.crop(index, |whole| Crop::random(key, whole))?)
+            }
+            _ => set.image(index)?,
+        };
+        let placement = self.augmentation.placement(self.seed, self.epoch, index);
+        if self.trivial_augment {
+            let mut placed = vec![0; stored.len()];
+            for (pixels, placed) in stored.chunks_exact(plane).zip(placed.chunks_exact_mut(plane)) {
+                placement.write(pixels, width, |pixel| pixel, placed);
+            }
+            TrivialAugment::random(key).apply(&mut placed, size);
+            let channels = placed.chunks_exact(plane).zip(&self.table);
+            for ((pixels, table), values) in channels.zip(values.chunks_exact_mut(plane)) {
+                for (value, &pixel) in values.iter_mut().zip(pixels) {
+                    *value = table[usize::from(pixel)];
+                }
+            }
+        } else {
+            let channels = stored.chunks_exact(plane).zip(&self.table);
+            for ((pixels, table), values) in channels.zip(values.chunks_exact_mut(plane)) {
+                placement.write(pixels, width, |pixel| table[usize::from(pixel)], values);
+            }
+        }
+        let rectangle = self.erasing.and_then(|erasing| erasing.rectangle(key, size));
+        if let Some(rectangle) = rectangle {
+            for channel in values.chunks_exact_mut(plane) {
+                rectangle.erase(channel, width);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares the images at these positions of the pass.
+    fn batch(&self, positions: Range<usize>) -> Result<Batch, DataError> {
+        let set = self.set;
+        let (count, len) = (positions.len(), set.image_len());
+        let indices: Vec<usize> = positions.map(|position| self.index(position)).collect();
+        let labels = indices.iter().map(|&index| set.label(index)).collect();
+        let images = if set.files().is_some() {
+            let images = in_parallel(count, |position| {
+                let mut values = vec![0.0; len];
+                self.prepare(indices[position], &mut values).map(|()| values)
+            })?;
+            images.concat()
+        } else {
+            let mut images = vec![0.0; count * len];
+            for (&index, values) in indices.iter().zip(images.chunks_exact_mut(len)) {
+                self.prepare(index, values)?;
+            }
+            images
+        };
+        let shape = [count, set.channels(), set.height(), set.width()];
+        Ok(Batch { images, labels, shape })
+    }
+}
+
+/// Prepares a batch at each call. Images in files are read and decoded on several threads, which may fail with
+/// [`DataError::Image`]; the iterator then ends.
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let count = self.batch_size.min(self.set.len() - self.next);
         if count == 0 {
             return None;
         }
-        let plane = set.height() * set.width();
-        let mut images = Vec::with_capacity(count * set.image_len());
-        let mut labels = Vec::with_capacity(count);
-        let mut stored = Vec::new();
-        for position in self.next..self.next + count {
-            let index = self.index(position);
-            let placement = self.augmentation.placement(self.seed, self.epoch, index);
-            let begin = images.len();
-            let key = [self.seed, self.epoch as u64, index as u64];
-            let size = [set.height(), set.width()];
-            let channels = set.image(index).chunks_exact(plane);
-            if self.trivial_augment {
-                stored.clear();
-                for pixels in channels {
-                    placement.append(pixels, set.width(), |pixel| pixel, &mut stored);
-                }
-                TrivialAugment::random(key).apply(&mut stored, size);
-                for (pixels, table) in stored.chunks_exact(plane).zip(&self.table) {
-                    images.extend(pixels.iter().map(|&pixel| table[usize::from(pixel)]));
-                }
-            } else {
-                for (pixels, table) in channels.zip(&self.table) {
-                    let normalized = |pixel| table[usize::from(pixel)];
-                    placement.append(pixels, set.width(), normalized, &mut images);
-                }
-            }
-            let rectangle = self.erasing.and_then(|erasing| erasing.rectangle(key, size));
-            if let Some(rectangle) = rectangle {
-                for channel in images[begin..].chunks_exact_mut(plane) {
-                    rectangle.erase(channel, set.width());
-                }
-            }
-            labels.push(set.label(index));
-        }
-        self.next += count;
-        let shape = [count, set.channels(), set.height(), set.width()];
-        Some(Batch { images, labels, shape })
+        let batch = self.batch(self.next..self.next + count);
+        self.next = if batch.is_ok() { self.next + count } else { self.set.len() };
+        Some(batch)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -211,7 +248,7 @@ mod tests {
     /// index.
     fn by_label(batches: Batches<'_>) -> Vec<Vec<f32>> {
         let mut images = vec![Vec::new(); 11];
-        for batch in batches {
+        for batch in batches.map(Result::unwrap) {
             let size = batch.images.len() / batch.labels.len();
             for (image, &label) in batch.images.chunks_exact(size).zip(&batch.labels) {
                 assert!(images[usize::from(label)].is_empty(), "image {label} came twice");
@@ -226,7 +263,7 @@ mod tests {
         let set = set();
         let batches = Batches::evaluation(&set, &plain(), 4).unwrap();
         assert_eq!(batches.len(), 3);
-        let batches: Vec<Batch> = batches.collect();
+        let batches: Vec<Batch> = batches.map(Result::unwrap).collect();
         let shapes: Vec<usize> = batches.iter().map(|batch| batch.shape[0]).collect();
         assert_eq!(shapes, [4, 4, 3]);
         assert_eq!(batches[2].shape, [3, 2, 3, 3]);
@@ -241,7 +278,7 @@ mod tests {
         let batches = Batches::training(&set, &plain(), Augmentation::None, 4, 7, 2).unwrap();
         assert_eq!(batches.len(), 3);
         let labels: Vec<usize> =
-            batches.clone().flat_map(|batch| batch.labels).map(usize::from).collect();
+            batches.clone().flat_map(|batch| batch.unwrap().labels).map(usize::from).collect();
         assert_eq!(labels, epoch_order(11, 7, 2));
         let stored = by_label(Batches::evaluation(&set, &plain(), 4).unwrap());
         assert_eq!(by_label(batches), stored);
@@ -314,6 +351,7 @@ mod tests {
         let batch = Batches::training(&white, &normalization, augmentation, 100, 0, 0)
             .unwrap()
             .next()
+            .unwrap()
             .unwrap();
         assert!(batch.images.iter().all(|&value| value == 1.0 || value == -1.0));
         assert!(batch.images.contains(&-1.0));

@@ -4,6 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod class_names;
 pub(crate) mod error;
 pub(crate) mod file;
+pub(crate) mod header;
 pub(crate) mod idx;
 pub(crate) mod image;
 mod jpeg;

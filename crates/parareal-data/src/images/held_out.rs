@@ -68,12 +68,15 @@ mod tests {
         {
             let (train, test) = split(in_classes(len, classes));
             assert_eq!((train.len(), test.len()), (usize::from(len) - held_out, held_out));
-            let mut pixels = [train.pixels(), test.pixels()].concat();
-            assert!(train.pixels().is_sorted() && test.pixels().is_sorted());
+            let mut pixels = [train.pixels().unwrap(), test.pixels().unwrap()].concat();
+            assert!([&train, &test].iter().all(|set| set.pixels().unwrap().is_sorted()));
             pixels.sort_unstable();
             assert!(pixels.into_iter().eq(1..=len));
             for set in [train, test] {
-                assert!((0..set.len()).all(|i| set.label(i) == (set.image(i)[0] - 1) % classes));
+                assert!(
+                    (0..set.len())
+                        .all(|i| set.label(i) == (set.image(i).unwrap()[0] - 1) % classes)
+                );
             }
         }
         let (train, test) = split(in_classes(36, 3));
@@ -99,7 +102,8 @@ mod tests {
     fn the_choice_is_always_the_same_and_irregular() {
         let (_, test) = split(in_classes(200, 1));
         assert_eq!(test, split(in_classes(200, 1)).1);
-        let steps: Vec<u8> = test.pixels().windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let steps: Vec<u8> =
+            test.pixels().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(steps.iter().any(|step| *step != steps[0]));
     }
 }

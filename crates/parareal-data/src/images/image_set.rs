@@ -1,21 +1,35 @@
 //! The images of one split, as they are stored.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::DataError;
+use crate::images::crop::Crop;
+use crate::images::file_images::FileImages;
+use crate::images::resample::{PixelLayout, Pixels, resample};
 
 /// Images as stored: 8 bits per pixel and channel, NCHW, with one label each.
 ///
 /// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers,
 /// starting at 0.
+///
+/// The pixels are in memory, or in the files of a folder of images larger than 32x32. A file is then read and decoded
+/// whenever its image is needed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageSet {
     channels: usize,
     height: usize,
     width: usize,
     classes: usize,
-    pixels: Vec<u8>,
+    pixels: Store,
     labels: Vec<u8>,
+}
+
+/// Place of the pixels of a set.
+#[derive(Clone, PartialEq, Eq)]
+enum Store {
+    Memory(Vec<u8>),
+    Files(FileImages),
 }
 
 impl ImageSet {
@@ -48,7 +62,14 @@ impl ImageSet {
         if let Some((index, label)) = first_outside(&labels, classes) {
             return Err(DataError::Label { index, label, classes });
         }
-        Ok(Self { channels, height, width, classes, pixels, labels })
+        Ok(Self { channels, height, width, classes, pixels: Store::Memory(pixels), labels })
+    }
+
+    /// Creates a set of images in files, with one label for each.
+    pub(crate) fn in_files(images: FileImages, labels: Vec<u8>, classes: usize) -> Self {
+        let side = images.size();
+        let pixels = Store::Files(images);
+        Self { channels: 3, height: side, width: side, classes, pixels, labels }
     }
 
     /// Number of images.
@@ -81,14 +102,40 @@ impl ImageSet {
         self.classes
     }
 
-    /// The pixels of image `index`, `[channels, height, width]` in row-major order.
+    /// Returns the pixels of image `index`, `[channels, height, width]` in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Image`] if the images are in files and this one cannot be read or is damaged.
     ///
     /// # Panics
     ///
     /// If `index` is not less than [`len`](Self::len).
-    pub fn image(&self, index: usize) -> &[u8] {
-        let len = self.image_len();
-        &self.pixels[index * len..][..len]
+    pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        match &self.pixels {
+            Store::Memory(pixels) => {
+                let len = self.image_len();
+                Ok(Cow::Borrowed(&pixels[index * len..][..len]))
+            }
+            Store::Files(files) => files.image(index).map(Cow::Owned),
+        }
+    }
+
+    /// Returns a part of image `index`, which `crop` chooses from its height and width, resized to the size of the set. An
+    /// image in a file has all of its pixels, not only those that [`image`](Self::image) returns.
+    pub(crate) fn crop(
+        &self,
+        index: usize,
+        crop: impl FnOnce([usize; 2]) -> Crop,
+    ) -> Result<Vec<u8>, DataError> {
+        if let Store::Files(files) = &self.pixels {
+            return files.crop(index, crop);
+        }
+        let &Self { channels, height, width, .. } = self;
+        let values = &self.image(index)?;
+        let layout = PixelLayout::ChannelsFirst;
+        let [rows, columns] = crop([height, width]).spans([height, width]);
+        Ok(resample(Pixels { values, channels, height, width, layout }, &rows, &columns))
     }
 
     /// The label of image `index`.
@@ -105,13 +152,38 @@ impl ImageSet {
         &self.labels
     }
 
+    /// Returns a set of the images at these indices, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not less than [`len`](Self::len).
+    #[must_use]
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let len = self.image_len();
+        let pixels = match &self.pixels {
+            Store::Memory(pixels) => {
+                let images = indices.iter().map(|index| &pixels[index * len..][..len]);
+                Store::Memory(images.flatten().copied().collect())
+            }
+            Store::Files(files) => Store::Files(files.subset(indices.iter().copied())),
+        };
+        let labels = indices.iter().map(|&index| self.labels[index]).collect();
+        Self { pixels, labels, ..*self }
+    }
+
     /// Keeps the first `limit` images, or all if there are fewer.
     #[must_use]
     pub fn truncated(mut self, limit: usize) -> Self {
         if limit < self.len() {
-            self.pixels.truncate(limit * self.image_len());
+            let len = self.image_len();
+            match &mut self.pixels {
+                Store::Memory(pixels) => {
+                    pixels.truncate(limit * len);
+                    pixels.shrink_to_fit();
+                }
+                Store::Files(files) => files.truncate(limit),
+            }
             self.labels.truncate(limit);
-            self.pixels.shrink_to_fit();
             self.labels.shrink_to_fit();
         }
         self
@@ -119,32 +191,51 @@ impl ImageSet {
 
     /// Replaces each label by `numbers[label]`.
     pub(crate) fn relabeled(self, numbers: &[u8], classes: usize) -> Result<Self, DataError> {
-        let labels = self.labels.iter().map(|&label| numbers[usize::from(label)]).collect();
-        Self::new(self.channels, self.height, self.width, classes, self.pixels, labels)
+        let Self { channels, height, width, pixels, labels, .. } = self;
+        let labels: Vec<u8> = labels.iter().map(|&label| numbers[usize::from(label)]).collect();
+        let shape = Self::new(channels, height, width, classes, Vec::new(), Vec::new())?;
+        if let Some((index, label)) = first_outside(&labels, classes) {
+            return Err(DataError::Label { index, label, classes });
+        }
+        Ok(Self { pixels, labels, ..shape })
     }
 
     /// Splits the set in two. Images for which `second` is true go to the second set, all others to
     /// the first.
     pub(crate) fn partition(mut self, second: &[bool]) -> (Self, Self) {
+        let is_second = |index: &usize| second.get(*index) == Some(&true);
+        let (others, rest): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(is_second);
+        let other = self.subset(&others);
         let len = self.image_len();
-        let mut other = Self { pixels: Vec::new(), labels: Vec::new(), ..self };
-        let mut kept = 0;
-        for index in 0..self.len() {
-            if second.get(index) == Some(&true) {
-                other.pixels.extend_from_slice(self.image(index));
-                other.labels.push(self.labels[index]);
-            } else {
-                self.pixels.copy_within(index * len..(index + 1) * len, kept * len);
-                self.labels[kept] = self.labels[index];
-                kept += 1;
+        match &mut self.pixels {
+            // The pixels that stay are moved, not copied.
+            Store::Memory(pixels) => {
+                for (kept, &index) in rest.iter().enumerate() {
+                    pixels.copy_within(index * len..(index + 1) * len, kept * len);
+                }
             }
+            Store::Files(files) => *files = files.subset(rest.iter().copied()),
         }
-        (self.truncated(kept), other)
+        for (kept, &index) in rest.iter().enumerate() {
+            self.labels[kept] = self.labels[index];
+        }
+        (self.truncated(rest.len()), other)
     }
 
-    /// The pixels of all images, `[len, channels, height, width]` in row-major order.
-    pub(crate) fn pixels(&self) -> &[u8] {
-        &self.pixels
+    /// The pixels of all images, `[len, channels, height, width]` in row-major order; `None` if they are in files.
+    pub(crate) fn pixels(&self) -> Option<&[u8]> {
+        match &self.pixels {
+            Store::Memory(pixels) => Some(pixels),
+            Store::Files(_) => None,
+        }
+    }
+
+    /// The files of the images; `None` if the pixels are in memory.
+    pub(crate) fn files(&self) -> Option<&FileImages> {
+        match &self.pixels {
+            Store::Memory(_) => None,
+            Store::Files(files) => Some(files),
+        }
     }
 
     /// Bytes of one image.
@@ -185,7 +276,7 @@ mod tests {
         let set = two_images();
         assert_eq!((set.len(), set.channels(), set.height(), set.width()), (2, 1, 2, 3));
         assert_eq!(set.classes(), 4);
-        assert_eq!(set.image(1), [6, 7, 8, 9, 10, 11]);
+        assert_eq!(set.image(1).unwrap()[..], [6, 7, 8, 9, 10, 11]);
         assert_eq!(set.label(1), 1);
         assert_eq!(set.labels(), [3, 1]);
         assert!(!set.is_empty());
@@ -194,7 +285,7 @@ mod tests {
     #[test]
     fn truncation_keeps_the_first_images() {
         let set = two_images().truncated(1);
-        assert_eq!((set.len(), set.image(0).len(), set.label(0)), (1, 6, 3));
+        assert_eq!((set.len(), set.image(0).unwrap().len(), set.label(0)), (1, 6, 3));
         assert_eq!(two_images().truncated(9), two_images());
         assert!(two_images().truncated(0).is_empty());
     }
@@ -202,7 +293,9 @@ mod tests {
     #[test]
     fn a_set_is_partitioned_without_a_copy_of_what_stays() {
         let (first, second) = two_images().partition(&[true]);
-        assert_eq!((first.labels(), first.image(0)), (&[1][..], &[6, 7, 8, 9, 10, 11][..]));
+        assert_eq!(first.labels(), [1]);
+        assert_eq!(first.image(0).unwrap()[..], [6, 7, 8, 9, 10, 11]);
+        assert_eq!(first, two_images().subset(&[1]));
         assert_eq!(second, two_images().truncated(1));
     }
 

@@ -1,7 +1,11 @@
 //! Normalization of pixels to mean zero and standard deviation one.
 
 use crate::error::DataError;
+use crate::images::decoders::in_parallel;
 use crate::images::image_set::ImageSet;
+
+/// Number of images that are in memory at the same time.
+const CHUNK: usize = 64;
 
 /// Mean and standard deviation of each channel, of pixels scaled from 0..=255 to [0, 1].
 ///
@@ -15,11 +19,11 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Measures mean and standard deviation of the images of `set`.
+    /// Measures mean and standard deviation of the images of `set`, on several threads if they are in files.
     ///
     /// # Errors
     ///
-    /// [`DataError::NoImages`] for an empty set.
+    /// [`DataError::NoImages`] for an empty set, [`DataError::Image`] for a file that cannot be read or is damaged.
     pub fn measured(set: &ImageSet) -> Result<Self, DataError> {
         if set.is_empty() {
             return Err(DataError::NoImages);
@@ -27,13 +31,23 @@ impl Normalization {
         let plane = set.height() * set.width();
         // Integer sums are exact, and so do not depend on the order of summation.
         let mut sums = vec![(0_u128, 0_u128); set.channels()];
-        for index in 0..set.len() {
-            for (pixels, sums) in set.image(index).chunks_exact(plane).zip(&mut sums) {
+        let mut add = |image: &[u8]| {
+            for (pixels, sums) in image.chunks_exact(plane).zip(&mut sums) {
                 for &pixel in pixels {
                     let pixel = u128::from(pixel);
                     sums.0 += pixel;
                     sums.1 += pixel * pixel;
                 }
+            }
+        };
+        for begin in (0..set.len()).step_by(CHUNK) {
+            let count = CHUNK.min(set.len() - begin);
+            if set.files().is_some() {
+                let images = in_parallel(count, |image| set.image(begin + image))?;
+                images.iter().for_each(|image| add(image));
+            } else {
+                (begin..begin + count)
+                    .try_for_each(|index| set.image(index).map(|image| add(&image)))?;
             }
         }
         let count = set.len() as f64 * plane as f64;

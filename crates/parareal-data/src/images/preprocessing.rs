@@ -7,6 +7,10 @@ use image::imageops::FilterType;
 use crate::error::DataError;
 use crate::formats::image::read;
 use crate::formats::size_limit::SizeLimit;
+use crate::images::resample::{PixelLayout, Pixels, Span, resample};
+
+/// Height and width of the largest images to which files are resized without keeping their aspect ratio.
+pub(crate) const STRETCHED: usize = 32;
 
 /// Size, channels and border of the images of a network.
 ///
@@ -27,9 +31,11 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Reads a PNG or JPEG file as `[channels, height, width]`, 8 bits each.
     ///
-    /// The Exif orientation is applied. An image of exactly `height` x `width` pixels is then used
-    /// unchanged. Any other image is resized to the size inside the border, without keeping its
-    /// aspect ratio, and the border is added.
+    /// The Exif orientation is applied. If `height` and `width` are equal and larger than 32, the image is then resized so that
+    /// its shorter side has 256/224 of `height`, and its center is used, as usual for ImageNet.
+    ///
+    /// Otherwise, an image of exactly `height` x `width` pixels is used unchanged. Any other image is resized to the size
+    /// inside the border, without keeping its aspect ratio, and the border is added.
     ///
     /// # Errors
     ///
@@ -43,6 +49,14 @@ impl Preprocessing {
         let Self { channels, height, width, padding } = *self;
         let image = read(path, SizeLimit::FILES)
             .map_err(|message| DataError::Image { path: path.to_path_buf(), message })?;
+        if height == width && height > STRETCHED && (channels, padding) == (3, 0) {
+            let image = image.into_rgb8();
+            let [rows, columns] = [image.height(), image.width()].map(|side| side as usize);
+            let layout = PixelLayout::ChannelsLast;
+            let values = image.as_raw();
+            let image = Pixels { values, channels, height: rows, width: columns, layout };
+            return Ok(center_crop(image, height));
+        }
         let is_padded = (image.height() as usize, image.width() as usize) == (height, width);
         let padding = if is_padded { 0 } else { padding };
         let (rows, columns) = (height - 2 * padding, width - 2 * padding);
@@ -75,4 +89,19 @@ impl Preprocessing {
         }
         pixels
     }
+}
+
+/// Resizes an image so that its shorter side has 256/224 of `size` pixels, and returns the `size` x `size` pixels in its
+/// center: `Resize` and `CenterCrop` of torchvision.
+pub(crate) fn center_crop(image: Pixels<'_>, size: usize) -> Vec<u8> {
+    // Rounded to the nearest number; it is never half-way between two.
+    let shorter = (16 * size + 7) / 14;
+    let side = image.height.min(image.width);
+    let span = |len: usize| {
+        let resized = shorter * len / side;
+        // Rounded to the nearest even number, as in Python.
+        let first = ((resized - size) as f64 / 2.0).round_ties_even() as usize;
+        Span { part: [0.0, len as f32], size: resized, window: first..first + size }
+    };
+    resample(image, &span(image.height), &span(image.width))
 }

@@ -35,7 +35,7 @@ fn check(set: &parareal_data::ImageSet) -> [usize; 2] {
     assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 2));
     let mut counts = [0, 0];
     for index in 0..set.len() {
-        let image = set.image(index);
+        let image = set.image(index).unwrap();
         let (red, blue) = (image[500], image[2 * 1024 + 500]);
         let label = set.label(index);
         assert!(if label == 0 { blue > 240 && red < 10 } else { red > 240 && blue < 10 });
@@ -93,7 +93,7 @@ fn all_images_are_loaded_for_evaluation() {
     let load = |folder: &Path, limit_test| {
         let data_dir = Some(folder.to_path_buf());
         let options = LoadOptions { data_dir, limit_test, ..Default::default() };
-        Dataset::load_for_evaluation(DatasetName::Folder, &options)
+        Dataset::load_for_evaluation(DatasetName::Folder, &options, &|_| {})
     };
     let folder = tempfile::tempdir().unwrap();
     red_and_blue(folder.path());

@@ -8,3 +8,4 @@ mod jpeg_files;
 mod mnist_files;
 mod real_images;
 mod shapes;
+mod streamed_folder;

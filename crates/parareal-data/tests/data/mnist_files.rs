@@ -41,7 +41,12 @@ fn load(
     limit_train: Option<usize>,
     limit_test: Option<usize>,
 ) -> Result<Dataset, DataError> {
-    let options = LoadOptions { data_dir: Some(data_dir.to_owned()), limit_train, limit_test };
+    let options = LoadOptions {
+        data_dir: Some(data_dir.to_owned()),
+        limit_train,
+        limit_test,
+        ..Default::default()
+    };
     Dataset::load(DatasetName::Mnist, &options)
 }
 
@@ -63,7 +68,7 @@ fn images_have_their_labels_and_a_black_border() {
     assert_eq!(dataset.train.labels(), [4, 9, 0]);
     assert_eq!(dataset.test.unwrap().labels(), [7, 7]);
     for index in 0..3 {
-        for (place, &pixel) in dataset.train.image(index).iter().enumerate() {
+        for (place, &pixel) in dataset.train.image(index).unwrap().iter().enumerate() {
             let inside = (2..30).contains(&(place / 32)) && (2..30).contains(&(place % 32));
             assert_eq!(usize::from(pixel), if inside { index + 1 } else { 0 });
         }

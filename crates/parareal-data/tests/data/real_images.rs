@@ -27,10 +27,10 @@ fn assert_normalization(dataset: &Dataset, tolerance: f32) {
 /// Checks that every image has contents and occurs once.
 fn assert_images(dataset: &Dataset) {
     let sets = [Some(&dataset.train), dataset.test.as_ref()];
-    let mut images: Vec<&[u8]> = sets
+    let mut images: Vec<_> = sets
         .into_iter()
         .flatten()
-        .flat_map(|set| (0..set.len()).map(|index| set.image(index)))
+        .flat_map(|set| (0..set.len()).map(|index| set.image(index).unwrap()))
         .collect();
     assert!(images.iter().all(|image| image.iter().any(|pixel| pixel != &image[0])));
     let count = images.len();
@@ -43,7 +43,7 @@ fn assert_images(dataset: &Dataset) {
 fn assert_border_is_black(set: &ImageSet) {
     let inside = 2..30;
     for index in 0..set.len() {
-        for (place, &pixel) in set.image(index).iter().enumerate() {
+        for (place, &pixel) in set.image(index).unwrap().iter().enumerate() {
             let in_border = !(inside.contains(&(place / 32)) && inside.contains(&(place % 32)));
             assert!(!in_border || pixel == 0, "image {index} has a border pixel of {pixel}");
         }
@@ -59,7 +59,9 @@ fn mnist_has_all_images_with_a_black_border() {
     for set in [&train, &test] {
         assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (1, 32, 32, 10));
         assert_border_is_black(set);
-        assert!((0..set.len()).all(|index| set.image(index).iter().any(|&pixel| pixel > 127)));
+        assert!(
+            (0..set.len()).all(|index| set.image(index).unwrap().iter().any(|&pixel| pixel > 127))
+        );
     }
     assert_eq!(train.labels()[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
     assert_eq!(test.labels()[..5], [7, 2, 1, 0, 4]);

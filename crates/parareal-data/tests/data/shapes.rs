@@ -38,7 +38,7 @@ fn limits_take_the_first_images_and_may_exceed_the_set() {
     for (split, set) in [(Split::Training, &large.train), (Split::Test, &test)] {
         for index in 0..set.len() {
             let (image, label) = shapes::draw(shapes::SEED, split, index);
-            assert_eq!((set.image(index), set.label(index)), (&image[..], label));
+            assert_eq!((&set.image(index).unwrap()[..], set.label(index)), (&image[..], label));
         }
     }
     assert_eq!(load(None, Some(shapes::TEST_IMAGES + 10)).test.unwrap().len(), 1_010);
@@ -126,7 +126,8 @@ fn a_linear_classifier_fails() {
 
     let Dataset { train, test, normalization, .. } = load(Some(5_000), Some(1_000));
     let test = test.unwrap();
-    let whole = |set| Batches::evaluation(set, &normalization, 10_000).unwrap().next().unwrap();
+    let whole =
+        |set| Batches::evaluation(set, &normalization, 10_000).unwrap().next().unwrap().unwrap();
     let (seen, unseen) = (whole(&train), whole(&test));
     let mut linear = Linear::new(seen.images.len() / seen.labels.len());
     let mut best = 0.0_f32;
@@ -136,7 +137,7 @@ fn a_linear_classifier_fails() {
         let batches =
             Batches::training(&train, &normalization, Augmentation::None, 32, 1, epoch).unwrap();
         let count = batches.len() as f32;
-        let loss: f32 = batches.map(|batch| linear.step(&batch, rate)).sum();
+        let loss: f32 = batches.map(|batch| linear.step(&batch.unwrap(), rate)).sum();
         let accuracy = linear.accuracy(&unseen);
         best = best.max(accuracy);
         if epoch % 10 == 9 {

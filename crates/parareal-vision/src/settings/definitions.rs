@@ -11,6 +11,8 @@ use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
 use super::recipe::Recipe;
+use crate::image_record::MAX_SIDE;
+
 use super::value::{
     CutsSetting, DecayKind, OptimizerKind, Recompute, SettingValue, UnitInit, WorkerCount,
 };
@@ -26,6 +28,9 @@ const MAX_COARSE_UNITS: usize = 1_000;
 const MAX_WIDTH: usize = 1_024;
 
 const QUICK_EPOCHS: usize = 3;
+
+/// Default height and width of images.
+pub(crate) const IMAGE_SIZE: usize = 32;
 
 settings! {
     /// Set of defaults for settings that are not given: quick or paper
@@ -53,6 +58,20 @@ settings! {
         default_note: Some(DEFAULT_DATA_DIR),
         may_change: true,
         may_differ: true,
+    }
+
+    /// Height and width of the images, a multiple of 4; above 32 for the data set folder only
+    ///
+    /// Images of 32x32 pixels are held in memory. Larger ones are read from their files for each batch: training uses a random
+    /// part of each image, evaluation its center, as usual for ImageNet. Without `augment`, training uses the center as well.
+    "image-size" image_size: usize = [IMAGE_SIZE] {
+        is_essential: true,
+        value_name: "S",
+        heading: Heading::Data,
+        check: |size| {
+            let expected = "expected a multiple of 4 from 32 to 1024, for example 224";
+            expect((IMAGE_SIZE..=MAX_SIDE).contains(size) && size.is_multiple_of(4), expected)
+        },
     }
 
     /// Number of training images to use, from the start of the set
@@ -83,6 +102,9 @@ settings! {
     }
 
     /// Random crops and horizontal flips of CIFAR images and of your own
+    ///
+    /// Images of 32x32 pixels are shifted by up to 4 pixels. Of larger ones, a random part with 8 to 100 % of the pixels and a
+    /// ratio of width to height between 3/4 and 4/3 is resized to the image size.
     "augment" augment: bool = [true] {
         value_name: "true|false",
         heading: Heading::Data,

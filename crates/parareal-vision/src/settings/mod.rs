@@ -14,7 +14,7 @@ use parareal_data::DatasetName;
 use parareal_models::Architecture;
 
 pub use definition::{Heading, Input};
-pub(crate) use definitions::Complete;
+pub(crate) use definitions::{Complete, IMAGE_SIZE};
 pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;
@@ -96,6 +96,7 @@ mod tests {
             "optimizer" => &["sgd", "adamw"],
             "beta2" => &["0.99"],
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
+            "image-size" => &["32", "224"],
             _ => &["1", "29"],
         }
     }

@@ -3,12 +3,13 @@
 mod fetch;
 mod inspection_text;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use parareal_data::{Dataset, DatasetName, LoadOptions, RandomErasing, inspect};
+use parareal_data::{Dataset, DatasetName, LoadOptions, RandomErasing, inspect_with};
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{Settings, contact_sheet};
 
+use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use fetch::fetch;
 use inspection_text::{as_json, as_text};
@@ -29,7 +30,8 @@ pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
 
 fn check(set: ImageFiles, json: bool) -> Result<Ending, Failure> {
     let name: DatasetName = set.name.parse()?;
-    let inspection = inspect(name, data_dir(name, set.data_dir).as_deref())?;
+    let loading = Loading::default();
+    let inspection = inspect_with(name, &options(name, set), &|progress| loading.show(progress))?;
     match json {
         true => result(&as_json(&inspection).to_string())?,
         false => result(&as_text(&inspection))?,
@@ -37,9 +39,10 @@ fn check(set: ImageFiles, json: bool) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Returns the folder of a data set: the given one, or the default.
-fn data_dir(name: DatasetName, named: Option<PathBuf>) -> Option<PathBuf> {
-    named.or_else(|| Settings::default_data_dir(name))
+/// Returns the options for loading a data set, from the given folder or the default one.
+fn options(name: DatasetName, set: ImageFiles) -> LoadOptions {
+    let data_dir = set.data_dir.or_else(|| Settings::default_data_dir(name));
+    LoadOptions { data_dir, image_size: set.image_size, ..LoadOptions::default() }
 }
 
 fn show(
@@ -52,8 +55,9 @@ fn show(
     let erasing = random_erasing.map(RandomErasing::new).transpose()?;
     let output = OutputFile::new(output, &[Format::Png], overwrite)?;
     let name: DatasetName = set.name.parse()?;
-    let options = LoadOptions { data_dir: data_dir(name, set.data_dir), ..LoadOptions::default() };
-    let dataset = Dataset::load(name, &options)?;
+    let loading = Loading::default();
+    let dataset =
+        Dataset::load_with(name, &options(name, set), &|progress| loading.show(progress))?;
     contact_sheet(&dataset, trivial_augment, erasing, &output)?;
     note(&format!("wrote training images of {} to {}", dataset.name, output.path().display()));
     Ok(Ending::Done)

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use parareal_train::{
     FallingRange, Format, OutputFile, ProcessGroup, RangeTest, RangeTestEnd, RangeTestResult,
+    RangeTestStep,
 };
 use parareal_vision::{Config, Settings, WorkerCount, range_test};
 use serde_json::json;
 
 use crate::arguments::LrFind;
+use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -97,7 +99,9 @@ fn tested(config: &Config, test: &RangeTest) -> Result<RangeTestResult, Failure>
             None => {}
         }
     };
-    let found = range_test(config, test, &mut |step| show(step.learning_rate, step.loss), &stop);
+    let loading = Loading::default();
+    let mut on_step = |step: &RangeTestStep| show(step.learning_rate, step.loss);
+    let found = range_test(config, test, &mut on_step, &stop, &|progress| loading.show(progress));
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
-use parareal_vision::{ClassificationRun, Config, Settings};
+use parareal_vision::{ClassificationRun, Config, Preparation, Settings};
 
 use progress::Progress;
 
 use crate::arguments::Train;
+use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{amount, count, duration, note, percent, program, result, shell_word, table};
@@ -59,9 +60,11 @@ fn train(
 ) -> Result<Ending, Failure> {
     let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
     let is_new = resumed.is_none();
+    let loading = Loading::default();
+    let preparation: &dyn Preparation = if group.is_root() { &loading } else { &() };
     let run = match resumed {
         Some(folder) => {
-            ClassificationRun::resume_with(group, &folder, settings, timeline, &announce_timing)?
+            ClassificationRun::resume_with(group, &folder, settings, timeline, preparation)?
         }
         None => {
             ClassificationRun::check_output(group, output.as_deref())?;
@@ -71,7 +74,7 @@ fn train(
                 note("measuring the costs of the components to balance the cuts");
             }
             let config = config.balance(group)?;
-            ClassificationRun::create_with(group, config, output, timeline, &announce_timing)?
+            ClassificationRun::create_with(group, config, output, timeline, preparation)?
         }
     };
     if !group.is_root() {
@@ -92,11 +95,6 @@ fn train(
 
 fn ending(outcome: &Outcome) -> Ending {
     if outcome.interrupted { Ending::Interrupted } else { Ending::Done }
-}
-
-/// Announces what `--workers auto` does.
-fn announce_timing() {
-    note("timing steps with different numbers of workers and threads");
 }
 
 /// Observer of ranks other than rank 0, which print nothing.

@@ -244,23 +244,27 @@ impl Listing {
         };
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(wrong)? {
-            let path = entry.map_err(wrong)?.path();
+            let entry = entry.map_err(wrong)?;
+            let path = entry.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !name.starts_with('.') {
-                entries.push((name.escape_debug().to_string(), path));
+                // Most systems list the kinds of files with their names; links are followed.
+                let kind = entry.file_type().ok().filter(|kind| kind.is_file() || kind.is_dir());
+                let kind = kind.or_else(|| Some(fs::metadata(&path).ok()?.file_type()));
+                entries.push((name.escape_debug().to_string(), path, kind));
             }
         }
-        entries.sort();
+        entries.sort_by(|(a, path, _), (b, other, _)| (a, path).cmp(&(b, other)));
         let mut listing = Self::default();
-        for (name, path) in entries {
-            match fs::metadata(&path) {
-                Ok(found) if found.is_dir() => {
+        for (name, path, kind) in entries {
+            match kind {
+                Some(found) if found.is_dir() => {
                     match is_called_image(&path) || INDEXES.contains(&name.as_str()) {
                         true => listing.indexes.push(path),
                         false => listing.folders.push((name, path)),
                     }
                 }
-                Ok(found) if !found.is_file() => listing.foreign.push(path),
+                Some(found) if !found.is_file() => listing.foreign.push(path),
                 // Unreadable files are reported when they are decoded.
                 _ if is_called_image(&path) => listing.images.push(path),
                 _ => listing.foreign.push(path),

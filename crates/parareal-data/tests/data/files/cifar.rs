@@ -53,7 +53,7 @@ fn images_are_in_order_with_their_labels() {
     assert_eq!(test.labels(), [0, 8, 3]);
     for (set, first) in [(&dataset.train, 2), (test, 100)] {
         assert_eq!((set.channels(), set.height(), set.width(), set.classes()), (3, 32, 32, 10));
-        assert!((0..set.len()).all(|index| set.image(index) == image(first + index)));
+        assert!((0..set.len()).all(|index| set.image(index).unwrap() == image(first + index)));
     }
     assert_eq!(dataset.augmentation, Augmentation::CropFlip { padding: 4 });
     assert_eq!(dataset.class_names.len(), 10);
@@ -108,7 +108,7 @@ fn fine_labels_are_the_classes_of_cifar_100() {
         let test = dataset.test.as_ref().unwrap();
         assert!(dataset.train.labels().iter().copied().eq((88..=99).rev()));
         assert_eq!(test.labels(), [7, 0]);
-        assert_eq!((test.classes(), test.image(1)), (100, &image(51)[..]));
+        assert_eq!((test.classes(), &test.image(1).unwrap()[..]), (100, &image(51)[..]));
         assert_eq!(dataset.class_names.len(), 100);
         assert_eq!(dataset.class_names[42], "42");
         assert_eq!(dataset.augmentation, Augmentation::CropFlip { padding: 4 });

@@ -56,7 +56,10 @@ impl Folder {
         limit_test: Option<usize>,
     ) -> Result<Dataset, DataError> {
         let data_dir = Some(self.data_dir().to_owned());
-        Dataset::load(name, &LoadOptions { data_dir, limit_train, limit_test })
+        Dataset::load(
+            name,
+            &LoadOptions { data_dir, limit_train, limit_test, ..Default::default() },
+        )
     }
 
     /// Returns the fault of `file` and the message, which must be one line and name the file.
