@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Erasing = 7,
     /// The operation of TrivialAugment on an image.
     TrivialAugment = 8,
+    /// The mixing of the images of a batch.
+    Mixing = 9,
 }
 
 /// A generator of random numbers that are the same for the same key on every machine.

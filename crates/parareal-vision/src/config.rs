@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
+use parareal::exec::{Executor, Layout, ProgramOptions, SoftTargetCrossEntropy};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
-use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, RandomErasing};
+use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, Mixing, RandomErasing};
 use parareal_kernels::Sgd;
 use parareal_models::resnet::ResNet;
 use parareal_train::{
@@ -35,12 +35,14 @@ pub struct Config {
     pub trivial_augment: bool,
     /// Random erasing of training images, if any.
     pub random_erasing: Option<RandomErasing>,
+    /// Mixing of training images with one another, if any.
+    pub mixing: Option<Mixing>,
     /// The network and its cuts.
     pub network: NetworkConfig,
     /// The optimizer.
     pub sgd: Sgd,
     /// The loss.
-    pub loss: CrossEntropy,
+    pub loss: SoftTargetCrossEntropy,
     /// The run that provides the initial weights.
     pub init_from: Option<PathBuf>,
     /// Source of the weights of additional units if the run `init_from` is shallower.
@@ -120,6 +122,12 @@ impl Config {
                 "requires a positive weight decay; set `weight-decay`, for example 0.0005";
             return Err(VisionError::setting("decay-weights-only", true, expected));
         }
+        for (key, alpha) in [("mixup", s.mixup), ("cutmix", s.cutmix)] {
+            if alpha > 0.0 && s.batch_size == 1 {
+                let expected = "requires batches of at least 2 images; set `batch-size`";
+                return Err(VisionError::setting(key, alpha, expected));
+            }
+        }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";
@@ -152,6 +160,7 @@ impl Config {
             augment: s.augment,
             trivial_augment: s.trivial_augment,
             random_erasing: random_erasing(s.random_erasing),
+            mixing: mixing(s.mixup, s.cutmix),
             network,
             sgd: Sgd {
                 momentum: s.momentum,
@@ -159,7 +168,7 @@ impl Config {
                 nesterov: s.nesterov,
                 decay_weights_only: s.decay_weights_only,
             },
-            loss: CrossEntropy { label_smoothing: s.label_smoothing },
+            loss: SoftTargetCrossEntropy { label_smoothing: s.label_smoothing },
             init_from: s.init_from.clone(),
             init_units: s.init_units,
             distill: s.distill,
@@ -320,7 +329,7 @@ impl Config {
 
     /// Returns the model for images with these numbers of channels and classes.
     #[must_use]
-    pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, CrossEntropy> {
+    pub fn model(&self, channels: usize, classes: usize) -> Model<ResNet, SoftTargetCrossEntropy> {
         let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
         let (cuts, optimizer) = (self.network.cuts.clone(), self.sgd.into());
         Model { network, cuts, loss: self.loss, optimizer }
@@ -333,7 +342,7 @@ impl Config {
         weights: &StateDict,
         channels: usize,
         classes: usize,
-    ) -> Result<Box<dyn Executor<ResNet, CrossEntropy>>, VisionError> {
+    ) -> Result<Box<dyn Executor<ResNet, SoftTargetCrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
         let network = model.build(self.run.seed)?.load(weights).map_err(|error| {
             TrainError::weights(run, format!("the weights are for another network: {error}"))
@@ -367,6 +376,11 @@ impl Config {
 /// Returns the erasing with a probability that has been checked; `None` for 0.
 fn random_erasing(probability: f64) -> Option<RandomErasing> {
     RandomErasing::new(probability).ok().filter(|_| probability > 0.0)
+}
+
+/// Returns the mixing with values of α that have been checked; `None` if both are 0.
+fn mixing(mixup: f64, cutmix: f64) -> Option<Mixing> {
+    Mixing::new(mixup, cutmix).ok().flatten()
 }
 
 /// Returns the given settings that must be the same on all ranks, and the version of the program.

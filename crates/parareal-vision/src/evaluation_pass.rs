@@ -1,6 +1,6 @@
 //! Evaluation pass over a set of images.
 
-use parareal::exec::{CrossEntropy, Executor};
+use parareal::exec::{Executor, SoftTargetCrossEntropy};
 use parareal_data::{Batches, ImageSet, Normalization};
 use parareal_models::resnet::ResNet;
 use parareal_train::prefetch;
@@ -16,13 +16,14 @@ const BATCH: usize = 128;
 
 /// Evaluates all images of a set. Returns `None` if `stop` returned true.
 pub(crate) fn evaluate_set(
-    executor: &mut dyn Executor<ResNet, CrossEntropy>,
+    executor: &mut dyn Executor<ResNet, SoftTargetCrossEntropy>,
     set: &ImageSet,
     normalization: &Normalization,
     stop: Stop<'_>,
 ) -> Result<Option<(Summary, Details)>, VisionError> {
     let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
-    let batches = Batches::evaluation(set, normalization, BATCH)?.map(to_tensors);
+    let batches = Batches::evaluation(set, normalization, BATCH)?;
+    let batches = batches.map(|batch| to_tensors(batch, set.classes()));
     prefetch(batches, |batches| {
         for batch in batches {
             if stop()? {

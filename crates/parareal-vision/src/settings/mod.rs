@@ -93,6 +93,7 @@ mod tests {
             "validation" | "random-erasing" | "momentum" | "label-smoothing" | "ema-decay" => {
                 &["0.25"]
             }
+            "mixup" | "cutmix" => &["0", "0.2", "2"],
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
             _ => &["1", "29"],
         }
