@@ -174,7 +174,7 @@ pub enum DataError {
 
     /// The parameter α of mixup or cutmix is negative or not finite.
     #[error(
-        "invalid value `{alpha}` for {method}: expected 0 (off) or a positive number, for example 0.2"
+        "invalid value `{alpha}` for {method}: expected 0 for none, or a positive number, for example 0.2"
     )]
     MixingAlpha {
         /// `"mixup"` or `"cutmix"`.

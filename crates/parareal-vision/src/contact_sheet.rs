@@ -27,7 +27,7 @@ const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
 /// Draws the first training images of each class, with the name of the class and its number of images. If the
 /// data set has an augmentation, or TrivialAugment, random erasing or mixing is given, the same images after all of them are
-/// drawn below them. All images of the sheet are one batch, which is mixed once.
+/// drawn below them. For mixing, the images are in batches of eight in random order.
 ///
 /// At most the first twenty classes are shown.
 ///
@@ -115,7 +115,7 @@ fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec
     let (seed, epoch, len) = (1, 1, set.len());
     let Changes { augmentation, trivial_augment, erasing, mixing } = changes;
     let mut images = vec![Vec::new(); len];
-    let mut batches = Batches::training(set, normalization, augmentation, len.max(1), seed, epoch)?;
+    let mut batches = Batches::training(set, normalization, augmentation, COLUMNS, seed, epoch)?;
     if trivial_augment {
         batches = batches.trivial_augment();
     }
@@ -127,9 +127,9 @@ fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec
     }
     let plane = set.height() * set.width();
     let order = epoch_order(len, seed, epoch);
-    for batch in batches {
+    for (batch, indices) in batches.zip(order.chunks(COLUMNS)) {
         let size = batch.images.len() / batch.labels.len().max(1);
-        for (image, &index) in batch.images.chunks_exact(size).zip(&order) {
+        for (image, &index) in batch.images.chunks_exact(size).zip(indices) {
             let channels = image.chunks_exact(plane).zip(&normalization.mean);
             let stored = channels.flat_map(|(values, mean)| {
                 values.iter().map(move |value| (255.0 * (value + mean)).round() as u8)
