@@ -182,6 +182,17 @@ pub enum DataError {
         /// The given probability.
         probability: f64,
     },
+
+    /// The parameter α of mixup or cutmix is negative or not finite.
+    #[error(
+        "invalid value `{alpha}` for {method}: expected 0 for none, or a positive number, for example 0.2"
+    )]
+    MixingAlpha {
+        /// `"mixup"` or `"cutmix"`.
+        method: &'static str,
+        /// The given α.
+        alpha: f64,
+    },
 }
 
 impl DataError {

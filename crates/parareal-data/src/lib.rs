@@ -14,8 +14,8 @@
 //!   in stored order for evaluation.
 //!
 //! Random numbers are keyed: an image is drawn from (seed, split, index), an epoch is ordered by
-//! (seed, epoch), and an image is augmented by (seed, epoch, index). Results do not depend on the
-//! batch size, the number of threads, the machine's word size or its math library. Two runs with
+//! (seed, epoch), and an image is augmented by (seed, epoch, index). Only [`Mixing`] depends on the batch: it is keyed by
+//! (seed, epoch, batch). Otherwise results do not depend on the batch size; none depend on the number of threads, the machine's word size or its math library. Two runs with
 //! the same seed therefore see the same numbers.
 //!
 //! ```
@@ -52,8 +52,9 @@ mod rng;
 mod sets;
 
 pub use batches::augmentation::Augmentation;
-pub use batches::batch::{Batch, Batches};
+pub use batches::batch::{Batch, Batches, MixedLabels};
 pub use batches::erasing::RandomErasing;
+pub use batches::mixing::Mixing;
 pub use batches::order::epoch_order;
 pub use dataset::Dataset;
 pub use error::DataError;

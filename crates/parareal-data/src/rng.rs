@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     TrivialAugment = 8,
     /// The crop of an image that is then resized.
     ResizedCrop = 9,
+    /// The mixing of the images of a batch.
+    Mixing = 10,
 }
 
 /// Bits of the exponent of [`KeyedRng::log_between`].

@@ -204,7 +204,14 @@ fn start(
     timeline: Option<StepTimeline>,
 ) -> Start {
     let distillation = config.distill.map(Distillation::new);
-    Start { initial, distillation, notes: task.dataset.notes.clone(), timeline }
+    let mut notes = task.dataset.notes.clone();
+    if config.mixing.is_some() {
+        notes.push(
+            "training images are mixed: the training error counts the label with the larger share"
+                .into(),
+        );
+    }
+    Start { initial, distillation, notes, timeline }
 }
 
 fn configuration(config: &Config) -> ConfigRecord {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parareal::exec::{CrossEntropy, Executor, Layout, ProgramOptions};
+use parareal::exec::{Executor, Layout, ProgramOptions, SoftTargetCrossEntropy};
 use parareal::net::{Cuts, FeedForward, StateDict};
 use parareal::plan::{Link, PlanError, check_balance};
-use parareal_data::{Dataset, DatasetName, ImageSet, LoadOptions, LoadProgress, RandomErasing};
+use parareal_data::{
+    Dataset, DatasetName, ImageSet, LoadOptions, LoadProgress, Mixing, RandomErasing,
+};
 use parareal_models::ImageNetwork;
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
@@ -35,12 +37,14 @@ pub struct Config {
     pub trivial_augment: bool,
     /// Random erasing of training images, if any.
     pub random_erasing: Option<RandomErasing>,
+    /// Mixing of training images with one another, if any.
+    pub mixing: Option<Mixing>,
     /// The network and its cuts.
     pub network: NetworkConfig,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The loss.
-    pub loss: CrossEntropy,
+    pub loss: SoftTargetCrossEntropy,
     /// The run that provides the initial weights.
     pub init_from: Option<PathBuf>,
     /// Source of the weights of additional units if the run `init_from` is shallower.
@@ -120,6 +124,12 @@ impl Config {
             );
             return Err(VisionError::setting("image-size", s.image_size, expected));
         }
+        for (key, alpha) in [("mixup", s.mixup), ("cutmix", s.cutmix)] {
+            if alpha > 0.0 && s.batch_size == 1 {
+                let expected = "requires batches of at least 2 images; set `batch-size`";
+                return Err(VisionError::setting(key, alpha, expected));
+            }
+        }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";
@@ -153,9 +163,10 @@ impl Config {
             augment: s.augment,
             trivial_augment: s.trivial_augment,
             random_erasing: random_erasing(s.random_erasing),
+            mixing: mixing(s.mixup, s.cutmix),
             network,
             optimizer: OptimizerConfig::new(&s),
-            loss: CrossEntropy { label_smoothing: s.label_smoothing },
+            loss: SoftTargetCrossEntropy { label_smoothing: s.label_smoothing },
             init_from: s.init_from.clone(),
             init_units: s.init_units,
             distill: s.distill,
@@ -319,7 +330,11 @@ impl Config {
 
     /// Returns the model for images with these numbers of channels and classes.
     #[must_use]
-    pub fn model(&self, channels: usize, classes: usize) -> Model<ImageNetwork, CrossEntropy> {
+    pub fn model(
+        &self,
+        channels: usize,
+        classes: usize,
+    ) -> Model<ImageNetwork, SoftTargetCrossEntropy> {
         let network = self.network.net.clone().with_in_channels(channels).with_classes(classes);
         let (cuts, optimizer) = (self.network.cuts.clone(), self.optimizer.into());
         Model { network, cuts, loss: self.loss, optimizer }
@@ -332,7 +347,7 @@ impl Config {
         weights: &StateDict,
         channels: usize,
         classes: usize,
-    ) -> Result<Box<dyn Executor<ImageNetwork, CrossEntropy>>, VisionError> {
+    ) -> Result<Box<dyn Executor<ImageNetwork, SoftTargetCrossEntropy>>, VisionError> {
         let model = self.model(channels, classes);
         let network = model.build(self.run.seed)?.load(weights).map_err(|error| {
             TrainError::weights(run, format!("the weights are for another network: {error}"))
@@ -366,6 +381,11 @@ impl Config {
 /// Returns the erasing with a probability that has been checked; `None` for 0.
 fn random_erasing(probability: f64) -> Option<RandomErasing> {
     RandomErasing::new(probability).ok().filter(|_| probability > 0.0)
+}
+
+/// Returns the mixing with values of α that have been checked; `None` if both are 0.
+fn mixing(mixup: f64, cutmix: f64) -> Option<Mixing> {
+    Mixing::new(mixup, cutmix).ok().flatten()
 }
 
 /// Returns the given settings that must be the same on all ranks, and the version of the program.
@@ -530,6 +550,10 @@ mod tests {
             (&[("learning-rate", "NaN")], "learning-rate"),
             (&[("learning-rate", "0.0")], "learning-rate"),
             (&[("momentum", "1.0")], "momentum"),
+            (&[("mixup", "-0.1")], "mixup"),
+            (&[("mixup", "NaN")], "mixup"),
+            (&[("cutmix", "inf")], "cutmix"),
+            (&[("cutmix", "1.0"), ("batch-size", "1")], "cutmix"),
             (&[("weight-decay", "-1.0")], "weight-decay"),
             (&[("milestones", "3,3")], "milestones"),
             (&[("milestones", "0")], "milestones"),

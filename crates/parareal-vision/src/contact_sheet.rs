@@ -5,7 +5,8 @@ use std::io::Cursor;
 use font8x8::legacy::BASIC_LEGACY;
 use image::{ImageFormat, Rgb, RgbImage};
 use parareal_data::{
-    Augmentation, Batches, DataError, Dataset, ImageSet, Normalization, RandomErasing, epoch_order,
+    Augmentation, Batches, DataError, Dataset, ImageSet, Mixing, Normalization, RandomErasing,
+    epoch_order,
 };
 use parareal_train::{OutputFile, TrainError};
 
@@ -25,8 +26,8 @@ const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([32, 32, 32]);
 
 /// Draws the first training images of each class, with the name of the class and its number of images. If the
-/// data set has an augmentation, or TrivialAugment or random erasing is given, the same images after all of them are drawn
-/// below them.
+/// data set has an augmentation, or TrivialAugment, random erasing or mixing is given, the same images after all of them are
+/// drawn below them. For mixing, the images are in batches of eight in random order.
 ///
 /// At most the first twenty classes are shown.
 ///
@@ -36,6 +37,7 @@ pub fn contact_sheet(
     dataset: &Dataset,
     trivial_augment: bool,
     erasing: Option<RandomErasing>,
+    mixing: Option<Mixing>,
     output: &OutputFile,
 ) -> Result<(), VisionError> {
     let set = &dataset.train;
@@ -48,7 +50,7 @@ pub fn contact_sheet(
         })
         .collect();
     let shown = set.subset(&chosen.concat());
-    let changes = Changes { augmentation: dataset.augmentation, trivial_augment, erasing };
+    let changes = Changes { augmentation: dataset.augmentation, trivial_augment, erasing, mixing };
     let plain = pixels(dataset, &shown, Changes::default())?;
     let augmented = match changes == Changes::default() {
         true => None,
@@ -94,6 +96,7 @@ struct Changes {
     augmentation: Augmentation,
     trivial_augment: bool,
     erasing: Option<RandomErasing>,
+    mixing: Option<Mixing>,
 }
 
 /// Returns the images as the network receives them, with the normalization undone: values from 0 to 255.
@@ -102,21 +105,24 @@ fn pixels(dataset: &Dataset, set: &ImageSet, changes: Changes) -> Result<Vec<Vec
     let mean = dataset.normalization.mean.clone();
     let normalization = &Normalization { deviation: vec![1.0; mean.len()], mean };
     let (seed, epoch, len) = (1, 1, set.len());
-    let Changes { augmentation, trivial_augment, erasing } = changes;
+    let Changes { augmentation, trivial_augment, erasing, mixing } = changes;
     let mut images = vec![Vec::new(); len];
-    let mut batches = Batches::training(set, normalization, augmentation, len.max(1), seed, epoch)?;
+    let mut batches = Batches::training(set, normalization, augmentation, COLUMNS, seed, epoch)?;
     if trivial_augment {
         batches = batches.trivial_augment();
     }
     if let Some(erasing) = erasing {
         batches = batches.random_erasing(erasing);
     }
+    if let Some(mixing) = mixing {
+        batches = batches.mixing(mixing);
+    }
     let plane = set.height() * set.width();
     let order = epoch_order(len, seed, epoch);
-    for batch in batches {
+    for (batch, indices) in batches.zip(order.chunks(COLUMNS)) {
         let batch = batch?;
         let size = batch.images.len() / batch.labels.len().max(1);
-        for (image, &index) in batch.images.chunks_exact(size).zip(&order) {
+        for (image, &index) in batch.images.chunks_exact(size).zip(indices) {
             let channels = image.chunks_exact(plane).zip(&normalization.mean);
             let stored = channels.flat_map(|(values, mean)| {
                 values.iter().map(move |value| (255.0 * (value + mean)).round() as u8)

@@ -1,6 +1,6 @@
 //! Evaluation pass over a set of images.
 
-use parareal::exec::{CrossEntropy, Executor};
+use parareal::exec::{Executor, SoftTargetCrossEntropy};
 use parareal_data::{Batches, ImageSet, Normalization};
 use parareal_models::ImageNetwork;
 use parareal_train::prefetch;
@@ -18,7 +18,7 @@ const LEAST: usize = 8;
 
 /// Evaluates all images of a set. Returns `None` if `stop` returned true.
 pub(crate) fn evaluate_set(
-    executor: &mut dyn Executor<ImageNetwork, CrossEntropy>,
+    executor: &mut dyn Executor<ImageNetwork, SoftTargetCrossEntropy>,
     set: &ImageSet,
     normalization: &Normalization,
     stop: Stop<'_>,
@@ -26,7 +26,7 @@ pub(crate) fn evaluate_set(
     let (mut summary, mut details) = (Summary::default(), Details::new(set.classes()));
     let size = (BATCH * 32 * 32 / (set.height() * set.width())).clamp(LEAST, BATCH);
     let batches = Batches::evaluation(set, normalization, size)?;
-    let batches = batches.map(|batch| batch.map(to_tensors));
+    let batches = batches.map(|batch| batch.map(|batch| to_tensors(batch, set.classes())));
     prefetch(batches, |batches| {
         for batch in batches {
             if stop()? {

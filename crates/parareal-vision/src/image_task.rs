@@ -1,8 +1,10 @@
 //! Image classification as a task of the trainer.
 
 use burn::tensor::Tensor;
-use parareal::exec::{CrossEntropy, Executor};
-use parareal_data::{Augmentation, Batches, Dataset, ImageSet, LoadProgress, RandomErasing};
+use parareal::exec::{Executor, SoftTargetCrossEntropy};
+use parareal_data::{
+    Augmentation, Batches, Dataset, ImageSet, LoadProgress, Mixing, RandomErasing,
+};
 use parareal_models::ImageNetwork;
 use parareal_train::task::{BatchesOf, Evaluated, Stop};
 use parareal_train::{Model, Task, TrainError};
@@ -16,13 +18,14 @@ use crate::{Config, VisionError};
 
 /// Classification of the images of a data set by a ResNet.
 pub struct ImageTask {
-    model: Model<ImageNetwork, CrossEntropy>,
+    model: Model<ImageNetwork, SoftTargetCrossEntropy>,
     pub(crate) dataset: Dataset,
     /// Training images that are set aside for validation.
     pub(crate) validation: Option<ImageSet>,
     augmentation: Augmentation,
     trivial_augment: bool,
     erasing: Option<RandomErasing>,
+    mixing: Option<Mixing>,
     pub(crate) record: ImageRecord,
 }
 
@@ -41,7 +44,17 @@ impl ImageTask {
         let augmentation = if config.augment { dataset.augmentation } else { Augmentation::None };
         let record = ImageRecord::of(&dataset);
         let (trivial_augment, erasing) = (config.trivial_augment, config.random_erasing);
-        Ok(Self { model, dataset, validation, augmentation, trivial_augment, erasing, record })
+        let mixing = config.mixing;
+        Ok(Self {
+            model,
+            dataset,
+            validation,
+            augmentation,
+            trivial_augment,
+            erasing,
+            mixing,
+            record,
+        })
     }
 
     /// Returns the numbers of training images and of test images.
@@ -53,10 +66,10 @@ impl ImageTask {
 
 impl Task for ImageTask {
     type Network = ImageNetwork;
-    type Loss = CrossEntropy;
+    type Loss = SoftTargetCrossEntropy;
     type Labels = Vec<u8>;
 
-    fn model(&self) -> &Model<ImageNetwork, CrossEntropy> {
+    fn model(&self) -> &Model<ImageNetwork, SoftTargetCrossEntropy> {
         &self.model
     }
 
@@ -85,8 +98,13 @@ impl Task for ImageTask {
         if let Some(erasing) = self.erasing {
             batches = batches.random_erasing(erasing);
         }
+        if let Some(mixing) = self.mixing {
+            batches = batches.mixing(mixing);
+        }
         batches.skip_batches(skip);
-        Ok(Box::new(batches.map(|batch| Ok(to_tensors(batch.map_err(VisionError::from)?)))))
+        let classes = train.classes();
+        let tensors = move |batch| to_tensors(batch, classes);
+        Ok(Box::new(batches.map(move |batch| Ok(tensors(batch.map_err(VisionError::from)?)))))
     }
 
     fn wrong(&self, output: Tensor<2>, labels: &Vec<u8>) -> Option<usize> {
@@ -95,7 +113,7 @@ impl Task for ImageTask {
 
     fn evaluate(
         &self,
-        executor: &mut dyn Executor<ImageNetwork, CrossEntropy>,
+        executor: &mut dyn Executor<ImageNetwork, SoftTargetCrossEntropy>,
         stop: Stop<'_>,
     ) -> Result<Option<Evaluated<'_>>, TrainError> {
         let (dataset, normalization) = (&self.dataset, &self.dataset.normalization);

@@ -67,7 +67,8 @@ fn time(
     let mut times = Vec::new();
     for step in 0..=STEPS {
         let RandomBatch { images, labels } = batch.clone();
-        let report = executor.train_step(images, labels, 1e-3)?;
+        let shares = labels.one_hot::<2>(net.classes()).float();
+        let report = executor.train_step(images, shares, 1e-3)?;
         if step > 0 {
             times.push(report.duration);
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use parareal::exec::{CrossEntropy, Executor};
+use parareal::exec::{Executor, SoftTargetCrossEntropy};
 use parareal_data::Batches;
 use parareal_models::ImageNetwork;
 use parareal_train::checkpoint::CheckpointChoice;
@@ -20,7 +20,7 @@ const ANSWERS: usize = 5;
 
 /// A trained network that classifies image files.
 pub struct Predictor {
-    executor: Box<dyn Executor<ImageNetwork, CrossEntropy>>,
+    executor: Box<dyn Executor<ImageNetwork, SoftTargetCrossEntropy>>,
     images: ImageRecord,
     /// Folder of the checkpoint.
     checkpoint: PathBuf,
@@ -70,7 +70,8 @@ impl Predictor {
     pub fn predict(&mut self, path: &Path) -> Result<Prediction, VisionError> {
         let image = self.images.set_of_one(self.images.preprocessing().read(path)?)?;
         let mut batches = Batches::evaluation(&image, &self.images.normalization(), 1)?;
-        let Batch { input, .. } = to_tensors(batches.next().expect("the batch has one image")?);
+        let batch = batches.next().expect("the batch has one image")?;
+        let Batch { input, .. } = to_tensors(batch, image.classes());
         let scores = Scores::read(self.executor.infer(input)?);
         if !scores.are_finite() {
             return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });

@@ -6,7 +6,7 @@ pub use burn::tensor::{Bool, Device, Int, Tensor};
 
 pub use crate::exec::{
     ClosureLoss, CrossEntropy, Executor, ExecutorBuilder, Layout, Loss, MeanSquaredError,
-    StateKind, Update, loss_fn,
+    SoftTargetCrossEntropy, StateKind, Update, loss_fn,
 };
 pub use crate::net::{
     AnyLayer, Coarsen, Cuts, FeedForward, Init, Interface, Layer, NetError, PararealNetwork,

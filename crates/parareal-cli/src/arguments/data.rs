@@ -26,22 +26,7 @@ pub(crate) enum Data {
         json: bool,
     },
     /// Draw training images of each class, before and after augmentation
-    Show {
-        #[command(flatten)]
-        set: ImageFiles,
-        /// Apply a random operation to each augmented image (TrivialAugment)
-        #[arg(long)]
-        trivial_augment: bool,
-        /// Probability with which a random rectangle of an augmented image is erased
-        #[arg(long, value_name = "P")]
-        random_erasing: Option<f64>,
-        /// PNG file to write
-        #[arg(long, value_name = "FILE.png")]
-        output: PathBuf,
-        /// Overwrite an existing file
-        #[arg(long)]
-        overwrite: bool,
-    },
+    Show(Show),
 }
 
 /// Flags of `data fetch`.
@@ -58,6 +43,31 @@ pub(crate) struct Fetch {
     /// Print the state of the files as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `data show`.
+#[derive(Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) set: ImageFiles,
+    /// Apply a random operation to each augmented image (TrivialAugment)
+    #[arg(long)]
+    pub(crate) trivial_augment: bool,
+    /// Probability with which a random rectangle of an augmented image is erased
+    #[arg(long, value_name = "P")]
+    pub(crate) random_erasing: Option<f64>,
+    /// Mixup: α of the random shares with which two images are added; 0 for none
+    #[arg(long, value_name = "ALPHA", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) mixup: f64,
+    /// Cutmix: α of the random area of an image that another one replaces; 0 for none
+    #[arg(long, value_name = "ALPHA", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) cutmix: f64,
+    /// PNG file to write
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) output: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 /// A data set and its folder.

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 use parareal_train::TrainError;
 
 pub(crate) use bench::Bench;
-pub(crate) use data::{Data, Fetch, ImageFiles};
+pub(crate) use data::{Data, Fetch, ImageFiles, Show};
 pub(crate) use lr_find::LrFind;
 pub(crate) use ode::Ode;
 pub(crate) use plan::{Plan, Step};

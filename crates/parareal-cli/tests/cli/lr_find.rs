@@ -58,6 +58,8 @@ fn the_steps_are_those_of_a_training_and_of_every_number_of_workers() {
     // The rate is nearly constant, so the losses are those of a run with this rate.
     let range =
         ["--subnetworks", "2", "--steps", "20", "--lowest", "0.01", "--highest", "0.01000001"];
+    let mixing = ["--mixup", "0.4", "--cutmix", "1"];
+    let range = [&range[..], &mixing].concat();
     let losses = |value: &serde_json::Value| -> Vec<f64> {
         let steps = value["steps"].as_array().unwrap().iter();
         steps.map(|step| step["loss"].as_f64().unwrap()).collect()
@@ -66,7 +68,7 @@ fn the_steps_are_those_of_a_training_and_of_every_number_of_workers() {
     let two = losses(&found(folder.path(), &[&range[..], &["--workers", "2"]].concat()));
     let train = ["train", "--epochs", "7", "--learning-rate", "0.01", "--milestones", "none"];
     let more = ["--subnetworks", "2", "--limit-test", "0", "--output", "run"];
-    let output = parareal(folder.path(), &[&train[..], &SMALL[1..], &more].concat());
+    let output = parareal(folder.path(), &[&train[..], &SMALL[1..], &mixing, &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let steps = metrics(&folder.path().join("run"), "step");
     let trained: Vec<f64> = steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect();

@@ -17,6 +17,8 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         "--decay-weights-only",
         "--random-erasing", "0.5",
         "--trivial-augment",
+        "--mixup", "0.4",
+        "--cutmix", "1",
         "--label-smoothing", "0.1",
         "--clip-norm", "1.5",
         "--ema-decay", "0.5",
@@ -58,6 +60,8 @@ fn schedule_smoothing_clipping_and_momentum_are_equal_between_the_executors() {
         "nesterov = true",
         "decay-weights-only = true",
         "random-erasing = 0.5",
+        "mixup = 0.4",
+        "cutmix = 1.0",
         "schedule = \"cosine\"",
         "warmup-epochs = 0.5",
     ] {
@@ -75,13 +79,46 @@ fn augmentation_changes_the_first_step_and_the_decay_of_vectors_the_second() {
         steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect()
     };
     let plain = losses("plain", &[]);
-    assert_eq!(plain, losses("off", &["--random-erasing", "0", "--decay-weights-only=false"]));
+    let off = ["--random-erasing", "0", "--mixup", "0", "--cutmix", "0"];
+    assert_eq!(plain, losses("off", &[&off[..], &["--decay-weights-only=false"]].concat()));
     let decayed = losses("decayed", &["--decay-weights-only"]);
     assert!(plain[0] == decayed[0] && plain[1] != decayed[1], "{plain:?} {decayed:?}");
     let erased = losses("erased", &["--random-erasing", "0.5"]);
     assert!(plain[0] != erased[0], "{plain:?} {erased:?}");
     let operated = losses("operated", &["--trivial-augment"]);
     assert!(plain[0] != operated[0], "{plain:?} {operated:?}");
+    let [added, pasted] =
+        ["mixup", "cutmix"].map(|name| losses(name, &[&format!("--{name}"), "1"]));
+    assert!(plain[0] != added[0] && plain[0] != pasted[0], "{plain:?} {added:?} {pasted:?}");
+    assert_ne!(added, pasted);
+}
+
+#[test]
+fn mixing_is_announced_and_leaves_a_last_batch_of_one_image_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    #[rustfmt::skip]
+    let train = |more: &[&str]| {
+        let tiny = ["train", "--depth", "11", "--limit-train", "17", "--epochs", "1", "--limit-test", "0"];
+        parareal(folder, &[&tiny[..], more].concat())
+    };
+    // No step learns anything, so that the second step depends on its batch alone.
+    let still = ["--batch-size", "16", "--learning-rate", "1e-30", "--weight-decay", "0"];
+    let losses = |name: &str, more: &[&str]| -> (Vec<f64>, String) {
+        let output = train(&[&still[..], &["--output", name], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let steps = metrics(&folder.join(name), "step");
+        (steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect(), errors(&output))
+    };
+    let (plain, quiet) = losses("plain", &[]);
+    let (mixed, told) = losses("mixed", &["--mixup", "1"]);
+    assert!(plain[0] != mixed[0] && plain[1] == mixed[1], "{plain:?} {mixed:?}");
+    let note = "note: training images are mixed: the training error counts the label with the larger share";
+    assert!(told.contains(note) && !quiet.contains("mixed"), "{told}");
+    let refused = train(&["--batch-size", "1", "--cutmix", "1", "--output", "one"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = "invalid value `1` for cutmix: requires batches of at least 2 images";
+    assert!(errors(&refused).contains(message), "{}", errors(&refused));
 }
 
 #[test]
@@ -216,6 +253,20 @@ fn data_sets_are_checked_and_shown() {
     assert_eq!(show().status.code(), Some(2));
     let again = ["data", "show", "shapes", "--output", "sheet.png", "--overwrite"];
     assert_eq!(parareal(folder, &again).status.code(), Some(0));
+    let pixels = |more: &[&str]| {
+        assert_eq!(parareal(folder, &[&again[..], more].concat()).status.code(), Some(0));
+        image::open(folder.join("sheet.png")).unwrap()
+    };
+    let plain = pixels(&[]);
+    assert_eq!(plain, pixels(&["--mixup", "0"]));
+    // The images after mixing are drawn below those before.
+    let [added, pasted] = ["--mixup", "--cutmix"].map(|flag| pixels(&[flag, "1"]));
+    assert!(added.height() > plain.height() && added.height() == pasted.height());
+    assert_ne!(added, pasted);
+    let refused = parareal(folder, &[&again[..], &["--cutmix", "-1"]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    let message = "invalid value `-1` for cutmix: expected 0 for none, or a positive number";
+    assert!(errors(&refused).contains(message) && errors(&refused).lines().count() == 1);
     for arguments in [&["data", "check", "mnist"][..], &["data", "check", "cats"]] {
         assert_eq!(parareal(folder, arguments).status.code(), Some(2));
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// Twelve steps in three epochs, with a checkpoint after each step.
 #[rustfmt::skip]
-const RUN: [&str; 23] = [
+const RUN: [&str; 27] = [
     "train",
     "--depth", "11",
     "--subnetworks", "3",
@@ -26,6 +26,8 @@ const RUN: [&str; 23] = [
     "--checkpoint-every", "1",
     "--keep-checkpoints", "2",
     "--ema-decay", "0.9",
+    "--mixup", "0.4",
+    "--cutmix", "1",
 ];
 
 /// Trains the run without interruption.

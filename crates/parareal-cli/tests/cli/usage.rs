@@ -119,6 +119,14 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         (&["--epochs", "0"], "epochs"),
         (&["--batch-size", "0"], "batch-size"),
         (&["--momentum", "-0.1"], "momentum"),
+        (
+            &["--mixup", "-0.1"],
+            "invalid value `-0.1` for mixup: expected 0 for none, or a positive",
+        ),
+        (
+            &["--cutmix", "inf"],
+            "invalid value `inf` for cutmix: expected 0 for none, or a positive",
+        ),
         (&["--learning-rate", "inf"], "learning-rate"),
         (&["--workers", "9"], "workers"),
         (&["--threads", "1000000"], "from 1 to 1024"),

@@ -90,7 +90,7 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
     let folder = folder.path();
     // With 90 images, the last batch of an epoch is smaller.
     let tiny: Vec<&str> = TINY.iter().map(|&word| if word == "96" { "90" } else { word }).collect();
-    let more = ["--subnetworks", "2", "--replicas", "2"];
+    let more = ["--subnetworks", "2", "--replicas", "2", "--mixup", "0.4", "--cutmix", "1"];
     let arguments = [&["train"], &tiny[..], &more, &["--output", "threads"]].concat();
     let output = parareal(folder, &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

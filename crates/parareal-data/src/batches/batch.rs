@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::batches::augmentation::Augmentation;
 use crate::batches::erasing::RandomErasing;
+use crate::batches::mixing::Mixing;
 use crate::batches::order::epoch_order;
 use crate::batches::trivial_augment::TrivialAugment;
 use crate::error::DataError;
@@ -22,6 +23,46 @@ pub struct Batch {
     pub labels: Vec<u8>,
     /// Number of images, channels, rows and columns: `[n, c, h, w]`.
     pub shape: [usize; 4],
+    /// The other labels of mixed images; `None` if the images are not mixed.
+    pub mixed: Option<MixedLabels>,
+}
+
+/// The other labels of images that are mixed with one another ([`Mixing`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedLabels {
+    /// Label of the image that each of the `n` images is mixed with.
+    pub others: Vec<u8>,
+    /// Share of an image's own label, from 0 to 1. The other label has the rest.
+    pub share: f64,
+}
+
+impl Batch {
+    /// Returns the shares of all classes in each image, `[n, classes]` in row-major order. They are 1 for the label of an
+    /// image that is not mixed.
+    ///
+    /// # Panics
+    /// If a label is not less than the number of classes.
+    #[must_use]
+    pub fn class_shares(&self, classes: usize) -> Vec<f32> {
+        let mut shares = vec![0.0; self.labels.len() * classes];
+        for (image, row) in shares.chunks_exact_mut(classes).enumerate() {
+            let own = self.mixed.as_ref().map_or(1.0, |mixed| mixed.share as f32);
+            row[usize::from(self.labels[image])] += own;
+            if let Some(mixed) = &self.mixed {
+                row[usize::from(mixed.others[image])] += 1.0 - own;
+            }
+        }
+        shares
+    }
+
+    /// Returns the label with the largest share in each image: its own label if both have one half.
+    #[must_use]
+    pub fn dominant_labels(&self) -> &[u8] {
+        match &self.mixed {
+            Some(mixed) if mixed.share < 0.5 => &mixed.others,
+            _ => &self.labels,
+        }
+    }
 }
 
 /// An iterator over the batches of one pass over a set, which yields every image exactly once.
@@ -35,6 +76,7 @@ pub struct Batches<'a> {
     augmentation: Augmentation,
     trivial_augment: bool,
     erasing: Option<RandomErasing>,
+    mixing: Option<Mixing>,
     batch_size: usize,
     seed: u64,
     epoch: usize,
@@ -102,6 +144,7 @@ impl<'a> Batches<'a> {
             augmentation: Augmentation::None,
             trivial_augment: false,
             erasing: None,
+            mixing: None,
             batch_size,
             seed: 0,
             epoch: 0,
@@ -123,6 +166,14 @@ impl<'a> Batches<'a> {
     #[must_use]
     pub fn random_erasing(mut self, erasing: RandomErasing) -> Self {
         self.erasing = Some(erasing);
+        self
+    }
+
+    /// Mixes the images of each batch with one another, after all other changes. How a batch is mixed depends on the seed,
+    /// the epoch and the position of the batch in the epoch. A batch of one image stays as it is.
+    #[must_use]
+    pub fn mixing(mut self, mixing: Mixing) -> Self {
+        self.mixing = Some(mixing);
         self
     }
 
@@ -186,9 +237,10 @@ impl Batches<'_> {
     fn batch(&self, positions: Range<usize>) -> Result<Batch, DataError> {
         let set = self.set;
         let (count, len) = (positions.len(), set.image_len());
+        let number = (positions.start / self.batch_size) as u64;
         let indices: Vec<usize> = positions.map(|position| self.index(position)).collect();
-        let labels = indices.iter().map(|&index| set.label(index)).collect();
-        let images = if set.files().is_some() {
+        let labels: Vec<u8> = indices.iter().map(|&index| set.label(index)).collect();
+        let mut images = if set.files().is_some() {
             let images = in_parallel(count, |position| {
                 let mut values = vec![0.0; len];
                 self.prepare(indices[position], &mut values).map(|()| values)
@@ -201,8 +253,16 @@ impl Batches<'_> {
             }
             images
         };
+        let mixed = self.mixing.filter(|_| count > 1).map(|mixing| {
+            let size = [set.height(), set.width()];
+            let mix = mixing.of_batch([self.seed, self.epoch as u64, number], size);
+            mix.apply(&mut images, len, size);
+            let mut others = labels.clone();
+            others.rotate_right(1);
+            MixedLabels { others, share: mix.share() }
+        });
         let shape = [count, set.channels(), set.height(), set.width()];
-        Ok(Batch { images, labels, shape })
+        Ok(Batch { images, labels, shape, mixed })
     }
 }
 
@@ -341,6 +401,67 @@ mod tests {
             (stored - stored.round()).abs() < 1e-3 && (-0.1..255.1).contains(&stored)
         };
         assert!(base.iter().flatten().all(is_stored));
+    }
+
+    #[test]
+    fn mixed_batches_are_the_batches_without_mixing_mixed() {
+        let pixels: Vec<u8> = (0..11 * 128).map(|value| (value * 37 % 251) as u8).collect();
+        let set = ImageSet::new(2, 8, 8, 11, pixels, (0..11).collect()).unwrap();
+        let plain = || {
+            let augmentation = Augmentation::CropFlip { padding: 1 };
+            let batches = Batches::training(&set, &plain(), augmentation, 5, 7, 2).unwrap();
+            batches.trivial_augment().random_erasing(RandomErasing::new(0.5).unwrap())
+        };
+        for (mixup, cutmix) in [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)] {
+            let mixing = Mixing::new(mixup, cutmix).unwrap().unwrap();
+            let mixed: Vec<Batch> = plain().mixing(mixing).map(Result::unwrap).collect();
+            for (index, (mixed, plain)) in mixed.iter().zip(plain().map(Result::unwrap)).enumerate()
+            {
+                assert_eq!((mixed.shape, &mixed.labels), (plain.shape, &plain.labels));
+                let Some(MixedLabels { others, share }) = &mixed.mixed else {
+                    // Eleven images in batches of five: the last one has nothing to be mixed with.
+                    assert_eq!((index, mixed), (2, &plain));
+                    continue;
+                };
+                let count = plain.labels.len();
+                let mut pasted = 0;
+                for image in 0..count {
+                    let before = (image + count - 1) % count;
+                    assert_eq!(others[image], plain.labels[before]);
+                    for value in 0..128 {
+                        let at = |image: usize| plain.images[image * 128 + value];
+                        let (own, other) = (at(image), at(before));
+                        let found = mixed.images[image * 128 + value];
+                        let blend = own * *share as f32 + other * (1.0 - share) as f32;
+                        assert!(found == own || found == other || found == blend);
+                        pasted += usize::from(found != own && found == other);
+                    }
+                }
+                assert!(cutmix > 0.0 || pasted == 0);
+            }
+            // Batches do not depend on those before them.
+            let mut rest = plain().mixing(mixing);
+            rest.skip_batches(1);
+            assert!(rest.map(Result::unwrap).eq(mixed[1..].iter().cloned()));
+        }
+    }
+
+    #[test]
+    fn shares_of_classes_add_up_to_one_and_the_largest_is_dominant() {
+        let batch = |share| Batch {
+            images: vec![0.0; 3],
+            labels: vec![0, 2, 2],
+            shape: [3, 1, 1, 1],
+            mixed: Some(MixedLabels { others: vec![2, 0, 2], share }),
+        };
+        let shares = [0.75, 0.0, 0.25, 0.25, 0.0, 0.75, 0.0, 0.0, 1.0];
+        assert_eq!(batch(0.75).class_shares(3), shares);
+        assert_eq!(batch(0.75).dominant_labels(), [0, 2, 2]);
+        assert_eq!(batch(0.5).dominant_labels(), [0, 2, 2]);
+        assert_eq!(batch(0.25).dominant_labels(), [2, 0, 2]);
+        let plain = Batch { mixed: None, ..batch(0.25) };
+        assert_eq!(plain.class_shares(3), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(plain.dominant_labels(), [0, 2, 2]);
     }
 
     #[test]

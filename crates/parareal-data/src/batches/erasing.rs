@@ -28,10 +28,10 @@ pub struct RandomErasing {
 /// A rectangle of an image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rectangle {
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 impl RandomErasing {
@@ -77,6 +77,15 @@ impl Rectangle {
     pub(crate) fn erase(self, plane: &mut [f32], width: usize) {
         for row in plane.chunks_exact_mut(width).skip(self.top).take(self.height) {
             row[self.left..self.left + self.width].fill(0.0);
+        }
+    }
+
+    /// Copies the rectangle from one channel `[height, width]` to another.
+    pub(crate) fn copy(self, source: &[f32], plane: &mut [f32], width: usize) {
+        let rows = plane.chunks_exact_mut(width).zip(source.chunks_exact(width));
+        let columns = self.left..self.left + self.width;
+        for (row, source) in rows.skip(self.top).take(self.height) {
+            row[columns.clone()].copy_from_slice(&source[columns.clone()]);
         }
     }
 }

@@ -3,5 +3,6 @@
 pub(crate) mod augmentation;
 pub(crate) mod batch;
 pub(crate) mod erasing;
+pub(crate) mod mixing;
 pub(crate) mod order;
 pub(crate) mod trivial_augment;

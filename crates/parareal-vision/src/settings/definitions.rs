@@ -132,6 +132,29 @@ settings! {
         },
     }
 
+    /// Mixup: α of the random shares with which two training images are added; 0 for none
+    ///
+    /// Each image of a batch is mixed with the image before it, in shares drawn from Beta(α, α) once for a batch, and so
+    /// are their labels (Zhang et al., with torchvision's distribution), for example 0.2. The training error then counts
+    /// the label with the larger share, so it is no measure of the errors on images that are not mixed. With cutmix as
+    /// well, each batch uses one of them, with equal probability.
+    "mixup" mixup: f64 = [0.0] {
+        value_name: "ALPHA",
+        heading: Heading::Data,
+        check: |alpha| check_alpha(*alpha, "0.2"),
+    }
+
+    /// Cutmix: α of the random area of a training image that another one replaces; 0 for none
+    ///
+    /// A rectangle of each image of a batch shows the image before it. Its area is drawn from Beta(α, α) once for a batch,
+    /// and labels are mixed by area (Yun et al., with torchvision's distribution), for example 1.0. The training error
+    /// counts the label with the larger share, as for mixup.
+    "cutmix" cutmix: f64 = [0.0] {
+        value_name: "ALPHA",
+        heading: Heading::Data,
+        check: |alpha| check_alpha(*alpha, "1.0"),
+    }
+
     /// Network: resnet-D, wide-resnet-D-K, vgg16, resnet50, vit-tiny and others
     ///
     /// `resnet-D` is the paper's pre-activation ResNet, with D = 9n+2 layers in bottleneck units; the depth alone stands
@@ -585,6 +608,12 @@ fn at_most(number: usize, most: usize) -> Result<(), String> {
 
 fn from_one_to(number: usize, most: usize) -> Result<(), String> {
     expect((1..=most).contains(&number), &format!("expected a whole number from 1 to {most}"))
+}
+
+/// Checks the α of a Beta distribution, or 0.
+fn check_alpha(alpha: f64, example: &str) -> Result<(), String> {
+    let expected = format!("expected 0 for none, or a positive number, for example {example}");
+    expect(alpha == 0.0 || is_positive(alpha), &expected)
 }
 
 fn is_positive(number: f64) -> bool {

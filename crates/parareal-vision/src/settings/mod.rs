@@ -95,6 +95,7 @@ mod tests {
             }
             "optimizer" => &["sgd", "adamw"],
             "beta2" => &["0.99"],
+            "mixup" | "cutmix" => &["0", "0.2", "2"],
             "learning-rate" | "weight-decay" | "clip-norm" | "warmup-epochs" => &["2", "0.0005"],
             "image-size" => &["32", "224"],
             _ => &["1", "29"],

@@ -86,7 +86,8 @@ pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
 pub use loss::{
-    ClosureLoss, CrossEntropy, Loss, MeanSquaredError, TargetError, batch_loss, loss_fn,
+    ClosureLoss, CrossEntropy, Loss, MeanSquaredError, SoftTargetCrossEntropy, TargetError,
+    batch_loss, loss_fn,
 };
 #[cfg(feature = "mpi")]
 pub use parareal_mpi::{Communicator, MpiError, Traffic, World};

@@ -1,10 +1,11 @@
 //! Losses are means over the samples, so replicas with parts of different sizes compute the loss of the whole
 //! batch.
 
+use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Device, Int, Tensor};
 use parareal::exec::{
-    CrossEntropy, ExecError, ExecutorBuilder, GradientReport, Loss, MeanSquaredError, StateKind,
-    loss_fn,
+    CrossEntropy, ExecError, ExecutorBuilder, GradientReport, Loss, MeanSquaredError,
+    SoftTargetCrossEntropy, StateKind, loss_fn,
 };
 use parareal::net::Cuts;
 use parareal_testing::{
@@ -48,6 +49,8 @@ fn replicas_of_uneven_parts_compute_the_loss_of_the_whole_batch() {
     let (_, labels) = batch(1, SAMPLES, DType::F64);
     for label_smoothing in [0.0, 0.1] {
         assert_replicas_agree(&CrossEntropy { label_smoothing }, &labels);
+        let probabilities = softmax(values(), 1);
+        assert_replicas_agree(&SoftTargetCrossEntropy { label_smoothing }, &probabilities);
     }
     assert_replicas_agree(&MeanSquaredError, &values());
     let absolute = loss_fn(|output: Tensor<2>, target: Tensor<2>| (output - target).abs().mean());

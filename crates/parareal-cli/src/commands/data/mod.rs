@@ -3,9 +3,7 @@
 mod fetch;
 mod inspection_text;
 
-use std::path::Path;
-
-use parareal_data::{Dataset, DatasetName, LoadOptions, RandomErasing, inspect_with};
+use parareal_data::{Dataset, DatasetName, LoadOptions, Mixing, RandomErasing, inspect_with};
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{Settings, contact_sheet};
 
@@ -14,7 +12,7 @@ use crate::ending::Ending;
 use fetch::fetch;
 use inspection_text::{as_json, as_text};
 
-use crate::arguments::{Data, ImageFiles};
+use crate::arguments::{Data, ImageFiles, Show};
 use crate::failure::Failure;
 use crate::output::{note, result};
 
@@ -22,9 +20,7 @@ pub(crate) fn run(command: Data) -> Result<Ending, Failure> {
     match command {
         Data::Fetch(arguments) => fetch(arguments),
         Data::Check { set, json } => check(set, json),
-        Data::Show { set, trivial_augment, random_erasing, output, overwrite } => {
-            show(set, trivial_augment, random_erasing, &output, overwrite)
-        }
+        Data::Show(arguments) => show(arguments),
     }
 }
 
@@ -45,20 +41,16 @@ fn options(name: DatasetName, set: ImageFiles) -> LoadOptions {
     LoadOptions { data_dir, image_size: set.image_size, ..LoadOptions::default() }
 }
 
-fn show(
-    set: ImageFiles,
-    trivial_augment: bool,
-    random_erasing: Option<f64>,
-    output: &Path,
-    overwrite: bool,
-) -> Result<Ending, Failure> {
+fn show(arguments: Show) -> Result<Ending, Failure> {
+    let Show { set, trivial_augment, random_erasing, mixup, cutmix, output, overwrite } = arguments;
     let erasing = random_erasing.map(RandomErasing::new).transpose()?;
-    let output = OutputFile::new(output, &[Format::Png], overwrite)?;
+    let mixing = Mixing::new(mixup, cutmix)?;
+    let output = OutputFile::new(&output, &[Format::Png], overwrite)?;
     let name: DatasetName = set.name.parse()?;
     let loading = Loading::default();
     let dataset =
         Dataset::load_with(name, &options(name, set), &|progress| loading.show(progress))?;
-    contact_sheet(&dataset, trivial_augment, erasing, &output)?;
+    contact_sheet(&dataset, trivial_augment, erasing, mixing, &output)?;
     note(&format!("wrote training images of {} to {}", dataset.name, output.path().display()));
     Ok(Ending::Done)
 }

@@ -7,7 +7,8 @@ use super::{Loss, TargetError};
 ///
 /// The output has the shape `[batch, classes]`, and the target `[batch]` contains class numbers from 0. With
 /// label smoothing `ε` (Szegedy et al., 2016; PyTorch's convention), the target distribution of an image is
-/// `1 - ε` at its class plus `ε` divided evenly among all classes.
+/// `1 - ε` at its class plus `ε` divided evenly among all classes. Targets of several classes need
+/// [`SoftTargetCrossEntropy`](super::SoftTargetCrossEntropy).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrossEntropy {
     /// `ε`, from 0 (none) to below 1.
@@ -18,12 +19,7 @@ impl Loss<Tensor<2>> for CrossEntropy {
     type Target = Tensor<1, Int>;
 
     fn check(&self, output: &Tensor<2>, target: &Self::Target) -> Result<(), TargetError> {
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(TargetError {
-                expected: "a label smoothing in [0, 1)".into(),
-                found: self.label_smoothing.to_string(),
-            });
-        }
+        check_smoothing(self.label_smoothing)?;
         let classes = output.dims()[1] as i64;
         let labels = target.clone().into_data();
         let wrong =
@@ -38,15 +34,33 @@ impl Loss<Tensor<2>> for CrossEntropy {
     }
 
     fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
-        let smoothing = self.label_smoothing;
         let likelihood = log_softmax(output, 1);
         let own = likelihood.clone().gather(1, target.unsqueeze_dim(1)).mean();
-        let loss = match smoothing > 0.0 {
-            true => own.mul_scalar(1.0 - smoothing) + likelihood.mean().mul_scalar(smoothing),
-            false => own,
-        };
-        loss.neg()
+        smoothed(own, likelihood, self.label_smoothing)
     }
+}
+
+/// Checks that a label smoothing is in [0, 1).
+pub(super) fn check_smoothing(label_smoothing: f64) -> Result<(), TargetError> {
+    match (0.0..1.0).contains(&label_smoothing) {
+        true => Ok(()),
+        false => Err(TargetError {
+            expected: "a label smoothing in [0, 1)".into(),
+            found: label_smoothing.to_string(),
+        }),
+    }
+}
+
+/// Returns the loss with label smoothing. `own` is the mean log-likelihood of the targets, and `likelihood` contains the
+/// log-likelihoods of all classes.
+pub(super) fn smoothed(own: Tensor<1>, likelihood: Tensor<2>, label_smoothing: f64) -> Tensor<1> {
+    let loss = match label_smoothing > 0.0 {
+        true => {
+            own.mul_scalar(1.0 - label_smoothing) + likelihood.mean().mul_scalar(label_smoothing)
+        }
+        false => own,
+    };
+    loss.neg()
 }
 
 #[cfg(test)]

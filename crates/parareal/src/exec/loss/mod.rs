@@ -4,6 +4,7 @@ mod batch_loss;
 mod closure;
 mod cross_entropy;
 mod mean_squared_error;
+mod soft_target_cross_entropy;
 
 use burn::tensor::Tensor;
 use thiserror::Error;
@@ -13,6 +14,7 @@ pub(super) use batch_loss::checked_loss;
 pub use closure::{ClosureLoss, loss_fn};
 pub use cross_entropy::CrossEntropy;
 pub use mean_squared_error::MeanSquaredError;
+pub use soft_target_cross_entropy::SoftTargetCrossEntropy;
 
 use crate::net::{Activation, Value};
 
