@@ -425,9 +425,9 @@ mod tests {
                 };
                 let count = plain.labels.len();
                 let mut pasted = 0;
-                for image in 0..count {
+                for (image, label) in others.iter().enumerate() {
                     let before = (image + count - 1) % count;
-                    assert_eq!(others[image], plain.labels[before]);
+                    assert_eq!(*label, plain.labels[before]);
                     for value in 0..128 {
                         let at = |image: usize| plain.images[image * 128 + value];
                         let (own, other) = (at(image), at(before));
