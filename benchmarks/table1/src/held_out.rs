@@ -129,7 +129,7 @@ mod tests {
             let row = rows.iter().find(|row| row.title == title).unwrap();
             results.add(alone(record(row, 1, 4, error, 600.0))).unwrap();
         }
-        let text = units(&rows, &results, Some(&costs(&UnitKind::ALL))).unwrap();
+        let text = units(&rows, &results, Some(&costs(&UnitKind::CONVOLUTIONAL))).unwrap();
         // There are two interfaces. A strided unit takes 11 s, any other unit 1.1 s.
         let papers = line(&text, "basic × 4");
         assert!(papers.starts_with("| basic × 4 | 40.00 | - | "), "{papers}");
@@ -153,7 +153,7 @@ mod tests {
         let rows = study::screening(false).unwrap();
         let results = Results::read(folder.path()).unwrap();
         let marked = |slow: UnitKind| {
-            let mut costs = costs(&UnitKind::ALL);
+            let mut costs = costs(&UnitKind::CONVOLUTIONAL);
             for cost in &mut costs.components {
                 let name = cost.component.to_string();
                 if !name.starts_with("basic") && !name.starts_with(slow.name()) {

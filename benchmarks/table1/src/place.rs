@@ -308,7 +308,7 @@ mod tests {
         let rows = study::screening(false).unwrap();
         screening.write(&rows, &results).unwrap();
         screening.check(&rows, &results).unwrap();
-        let costs = crate::network::tests::costs(&parareal_models::UnitKind::ALL);
+        let costs = crate::network::tests::costs(&parareal_models::UnitKind::CONVOLUTIONAL);
         let text = serde_json::json!({ "network": "ResNet-29", "costs": costs }).to_string();
         fs::write(&screening.costs, text).unwrap();
         let error = screening.check(&rows, &results).unwrap_err().to_string();

@@ -79,7 +79,9 @@ impl Bench {
 
         progress("the kinds of components");
         let alone = Machine { workers: 1, ..self.machine.clone() };
-        let costs = alone.measure(&serial.net, &UnitKind::ALL, self.repetitions)?;
+        let kinds: Vec<_> =
+            UnitKind::ALL.into_iter().filter(|kind| serial.net.accepts(*kind)).collect();
+        let costs = alone.measure(&serial.net, &kinds, self.repetitions)?;
         let known = Costs::Table(costs.clone());
         for network in &mut networks {
             if network.cutting == Cutting::Balanced {
