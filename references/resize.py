@@ -13,6 +13,7 @@ of the size and `CenterCrop`.
     python references/resize.py
 """
 
+import sys
 from pathlib import Path
 from struct import pack
 
@@ -68,5 +69,9 @@ for height, width, size in crops:
     cropped = np.asarray(transform(pattern(height, width)))
     content.append(numbers(height, width, size))
     content.append(np.ascontiguousarray(cropped.transpose(2, 0, 1)).tobytes())
+if sys.argv[1:] == ["--check"]:
+    is_same = OUTPUT.read_bytes() == b"".join(content)
+    print("ok" if is_same else f"{OUTPUT} differs")
+    sys.exit(0 if is_same else 1)
 OUTPUT.write_bytes(b"".join(content))
 print(OUTPUT.stat().st_size, "bytes")

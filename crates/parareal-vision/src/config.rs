@@ -9,7 +9,7 @@ use parareal::plan::{Link, PlanError, check_balance};
 use parareal_data::{
     Dataset, DatasetName, ImageSet, LoadOptions, LoadProgress, Mixing, RandomErasing,
 };
-use parareal_models::ImageNetwork;
+use parareal_models::{DEFAULT_IMAGE_SIZE, ImageNetwork};
 use parareal_train::{
     Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
     ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
@@ -19,7 +19,7 @@ use crate::network::NetworkConfig;
 use crate::optimizer::OptimizerConfig;
 use crate::placement::{self, PlacementTime};
 use crate::plan::{CostSource, Machine};
-use crate::settings::{Complete, IMAGE_SIZE, SettingValue};
+use crate::settings::{Complete, SettingValue};
 use crate::{CutsSetting, DecayKind, Recompute, Settings, UnitInit, VisionError, WorkerCount};
 
 /// Complete, checked configuration of a run.
@@ -117,9 +117,9 @@ impl Config {
             return Err(VisionError::setting("recompute", recompute.to_text(), expected));
         }
         OptimizerConfig::check(&s)?;
-        if s.image_size != IMAGE_SIZE && s.dataset != DatasetName::Folder {
+        if s.image_size != DEFAULT_IMAGE_SIZE && s.dataset != DatasetName::Folder {
             let expected = format!(
-                "the images of {} have {IMAGE_SIZE}x{IMAGE_SIZE} pixels; leave it unset, or set `dataset` to folder",
+                "the images of {} have {DEFAULT_IMAGE_SIZE}x{DEFAULT_IMAGE_SIZE} pixels; leave it unset, or set `dataset` to folder",
                 s.dataset
             );
             return Err(VisionError::setting("image-size", s.image_size, expected));

@@ -61,8 +61,8 @@ pub use network::{Cutting, NetworkConfig};
 pub use optimizer::OptimizerConfig;
 pub use parareal::plan::{Link, Schedule};
 pub use parareal_models::{
-    CoarseKind, CostError, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS,
-    PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
+    CoarseKind, CostError, DEFAULT_IMAGE_SIZE, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
+    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
 };
 pub use placement::PlacementTime;
 pub use plan::{

@@ -2,6 +2,7 @@
 
 use burn::optim::ModuleOptimizer;
 use parareal_kernels::{AdamW, Sgd};
+use parareal_models::{Architecture, ImageNetwork};
 
 use crate::VisionError;
 use crate::settings::{Complete, OptimizerKind};
@@ -61,6 +62,22 @@ impl OptimizerConfig {
             return refused("decay-weights-only", "true".into(), expected);
         }
         Ok(())
+    }
+}
+
+/// Returns the usual optimizer of a network: AdamW for vision transformers, otherwise SGD.
+pub(crate) fn usual_kind(architecture: Architecture) -> OptimizerKind {
+    match architecture {
+        Architecture::Vit { .. } => OptimizerKind::AdamW,
+        _ => OptimizerKind::Sgd,
+    }
+}
+
+/// Returns an optimizer for timing steps, with momentum and weight decay.
+pub(crate) fn for_timing(net: &ImageNetwork) -> ModuleOptimizer {
+    match usual_kind(net.architecture()) {
+        OptimizerKind::Sgd => Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into(),
+        OptimizerKind::AdamW => AdamW { weight_decay: 0.05, ..AdamW::default() }.into(),
     }
 }
 

@@ -46,7 +46,8 @@ impl Selection for Benched {
         vec![
             Flag::of("network"),
             Flag::of("depth").default_note("110"),
-            Flag::of("width").default("16"),
+            Flag::of("width"),
+            Flag::of("image-size").help("Height and width of the images in pixels").default("32"),
             Flag::of("cuts")
                 .help("Positions of the cuts: even, or balanced (shortest predicted step)")
                 .default("even")

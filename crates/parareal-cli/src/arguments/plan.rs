@@ -27,9 +27,13 @@ pub(crate) struct Network;
 
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
-        ["network", "depth", "width", "subnetworks", "cuts", "coarse-unit", "coarse-units"]
-            .map(|key| Flag::of(key).heading("Network").quick_default().essential())
-            .into()
+        let network = |flag: Flag| flag.heading("Network").quick_default().essential();
+        let mut flags: Vec<_> = ["network", "depth", "width"].map(Flag::of).map(network).into();
+        let image_size = Flag::of("image-size").help("Height and width of the images in pixels");
+        flags.push(network(image_size));
+        let cuts = ["subnetworks", "cuts", "coarse-unit", "coarse-units"];
+        flags.extend(cuts.map(Flag::of).map(network));
+        flags
     }
 }
 

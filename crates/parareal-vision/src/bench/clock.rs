@@ -5,13 +5,13 @@ use parareal::exec::{CrossEntropy, ExecutorBuilder, Layout};
 use parareal::net::{FeedForward, Init, PararealNetwork};
 use parareal::plan::{PlanError, Sample, Scenario, Schedule};
 use parareal::timeline::Timeline;
-use parareal_kernels::Sgd;
 use parareal_models::CostTable;
 use serde::Serialize;
 
 use super::Bench;
 use crate::VisionError;
 use crate::network::NetworkConfig;
+use crate::optimizer;
 use crate::plan::Machine;
 use crate::random_batch::RandomBatch;
 
@@ -67,7 +67,7 @@ impl Bench {
         let device = machine.find()?;
         let batch = RandomBatch::new(&net.input_shape(), self.classes, machine.batch, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
+        let optimizer = optimizer::for_timing(net);
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer).workers(workers);
         let mut executor = machine.on_device(builder, device).start(module)?;
         let (mut sample, mut measured) = (Sample::default(), Timeline::default());

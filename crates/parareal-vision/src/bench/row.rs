@@ -197,7 +197,7 @@ impl Bench {
         let device = self.machine.find()?;
         let (net, cuts) = (&network.net, &network.cuts);
         let batch = RandomBatch::new(&net.input_shape(), self.classes, self.machine.batch, &device);
-        let stopwatch = Machine::stopwatch(self.repetitions);
+        let stopwatch = Machine::stopwatch(net, self.repetitions);
         let init = Init::new(1, &device);
         let pool = self.machine.thread_pool(0)?;
         (0..cuts.subnetworks())

@@ -7,9 +7,9 @@ use burn::tensor::Device;
 use parareal::exec::{ExecError, ExecutorBuilder, ProgramOptions};
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
-use parareal_kernels::Sgd;
 use parareal_models::{
-    CoarseKind, CostTable, ImageNetwork, NetworkCosts, PAPER_ROWS, PAPER_WIDTH, PaperRow, UnitKind,
+    CoarseKind, CostTable, DEFAULT_IMAGE_SIZE, ImageNetwork, NetworkCosts, PAPER_ROWS, PAPER_WIDTH,
+    PaperRow, UnitKind,
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
@@ -17,6 +17,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Deserialize;
 
 use crate::VisionError;
+use crate::optimizer;
 
 /// Largest file of costs that is read, in bytes. A typical file has a few kilobytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -146,8 +147,8 @@ impl Machine {
         Ok(check_threads(self.threads, Resources::alone().cores)?)
     }
 
-    pub(crate) fn stopwatch(repetitions: usize) -> Stopwatch {
-        let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into();
+    pub(crate) fn stopwatch(net: &ImageNetwork, repetitions: usize) -> Stopwatch {
+        let optimizer = optimizer::for_timing(net);
         Stopwatch { optimizer, segment_units: 4, repetitions, warm_up: 1 }
     }
 
@@ -187,7 +188,7 @@ impl Machine {
         repetitions: usize,
     ) -> Result<CostTable, VisionError> {
         let (device, name) = (self.find()?, self.device.to_string());
-        let stopwatch = Self::stopwatch(repetitions);
+        let stopwatch = Self::stopwatch(net, repetitions);
         let pools = (0..self.workers.max(1))
             .map(|worker| self.thread_pool(worker))
             .collect::<Result<Vec<_>, _>>()?;
@@ -227,6 +228,11 @@ impl Costs {
                     let expected =
                         "expected resnet-D, the network of the paper's Table 2; choose other costs";
                     return Err(VisionError::setting("network", net.name(), expected));
+                }
+                if net.image_size() != DEFAULT_IMAGE_SIZE {
+                    let expected =
+                        "expected 32, the image size of the paper's Table 2; choose other costs";
+                    return Err(VisionError::setting("image-size", net.image_size(), expected));
                 }
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(

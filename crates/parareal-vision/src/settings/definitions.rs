@@ -4,18 +4,18 @@
 use std::path::PathBuf;
 
 use parareal_data::DatasetName;
-use parareal_models::{Architecture, CoarseKind, PAPER_WIDTH, UnitKind};
+use parareal_models::{Architecture, CoarseKind, DEFAULT_IMAGE_SIZE, PAPER_WIDTH, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
     Access, Definition, Details, Heading, Input, complete_type, complete_value, settings,
 };
 use super::recipe::Recipe;
-use crate::image_record::MAX_SIDE;
-
 use super::value::{
     CutsSetting, DecayKind, OptimizerKind, Recompute, SettingValue, UnitInit, WorkerCount,
 };
+use crate::image_record::MAX_SIDE;
+use crate::optimizer::usual_kind;
 
 /// Default folder of the data sets.
 pub const DEFAULT_DATA_DIR: &str = "data";
@@ -28,9 +28,6 @@ const MAX_COARSE_UNITS: usize = 1_000;
 const MAX_WIDTH: usize = 1_024;
 
 const QUICK_EPOCHS: usize = 3;
-
-/// Default height and width of images.
-pub(crate) const IMAGE_SIZE: usize = 32;
 
 settings! {
     /// Set of defaults for settings that are not given: quick or paper
@@ -64,13 +61,13 @@ settings! {
     ///
     /// Images of 32x32 pixels are held in memory. Larger ones are read from their files for each batch: training uses a random
     /// part of each image, evaluation its center, as usual for ImageNet. Without `augment`, training uses the center as well.
-    "image-size" image_size: usize = [IMAGE_SIZE] {
+    "image-size" image_size: usize = [DEFAULT_IMAGE_SIZE] {
         is_essential: true,
         value_name: "S",
         heading: Heading::Data,
         check: |size| {
             let expected = "expected a multiple of 4 from 32 to 1024, for example 224";
-            expect((IMAGE_SIZE..=MAX_SIDE).contains(size) && size.is_multiple_of(4), expected)
+            expect((DEFAULT_IMAGE_SIZE..=MAX_SIDE).contains(size) && size.is_multiple_of(4), expected)
         },
     }
 
@@ -538,10 +535,7 @@ fn default_depth(recipe: Recipe, given: &Settings) -> usize {
 
 /// Returns the usual optimizer of the network.
 fn default_optimizer(_: Recipe, given: &Settings) -> OptimizerKind {
-    match given.network {
-        Some(Architecture::Vit { .. }) => OptimizerKind::AdamW,
-        _ => OptimizerKind::Sgd,
-    }
+    given.network.map_or(OptimizerKind::Sgd, usual_kind)
 }
 
 /// Returns the optimizer that is given, or the default.

@@ -14,7 +14,7 @@ use parareal_data::DatasetName;
 use parareal_models::Architecture;
 
 pub use definition::{Heading, Input};
-pub(crate) use definitions::{Complete, IMAGE_SIZE};
+pub(crate) use definitions::Complete;
 pub use definitions::{DEFAULT_DATA_DIR, Settings};
 pub use recipe::Recipe;
 pub(crate) use value::SettingValue;

@@ -1,6 +1,7 @@
 //! Suggested configurations as JSON and as text.
 
-use parareal_vision::{Bound, PAPER_WIDTH, Planned, Suggestion};
+use parareal_data::DatasetName;
+use parareal_vision::{Bound, DEFAULT_IMAGE_SIZE, Planned, Suggestion};
 use serde_json::{Value, json};
 
 use super::step_text::{memory, row};
@@ -121,8 +122,12 @@ fn command(planned: &Planned, batch: usize) -> String {
     let count = network.cuts.subnetworks();
     let mut command = format!("{} train --network {}", program(), network.net.architecture());
     let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
-    if network.net.width() != PAPER_WIDTH {
+    if network.net.width() != network.net.architecture().default_width() {
         add("width", network.net.width().to_string());
+    }
+    if network.net.image_size() != DEFAULT_IMAGE_SIZE {
+        add("dataset", DatasetName::Folder.to_string());
+        add("image-size", network.net.image_size().to_string());
     }
     add("subnetworks", count.to_string());
     if count > 1 {
