@@ -51,7 +51,10 @@ def read_weights(folder, manifest):
 def build(manifest, tensors, channels):
     """The network that the weights belong to."""
     configuration = manifest["configuration"]
-    wide = re.fullmatch(r"wide-resnet-(\d+)-(\d+)", configuration.get("network", ""))
+    name = configuration.get("network", "resnet-")
+    if not re.match("(wide-)?resnet-", name):
+        raise SystemExit(f"expected a run of resnet-D or wide-resnet-D-K, got {name}")
+    wide = re.fullmatch(r"wide-resnet-(\d+)-(\d+)", name)
     depth = configuration["depth"]
     spec = Spec(width=configuration.get("width", 16), n=(depth - 4) // 6 if wide else (depth - 2) // 9,
                 widening=int(wide[2]) if wide else None,

@@ -48,10 +48,10 @@ CASES = {
         Spec(width=2, n=1, subnetworks=2, cuts=(1,), coarse_units=2, in_channels=1),
     ),
     "wide_3": (6, Spec(width=2, n=1, subnetworks=3, coarse_unit="coarsened", coarse_units=1, widening=3)),
-    # The cuts lie after a convolution before a pooling, and within a stage.
+    # C_2 is a second C, and F_1 passes through three stages.
     "vgg16": (
-        41,
-        VggSpec(width=2, subnetworks=3, cuts=(3, 8), coarse_unit="coarsened", coarse_units=2, classes=5),
+        42,
+        VggSpec(width=2, subnetworks=3, cuts=(1, 8), coarse_unit="coarsened", coarse_units=3, classes=5),
     ),
     # The images of the last stage have 3x3 pixels, an odd size.
     "resnet50": (

@@ -96,8 +96,12 @@ pub(crate) fn load(
 /// Checks the size of the images.
 fn check_size(dataset: DatasetName, options: &LoadOptions) -> Result<(), DataError> {
     let (expected, is_possible) = match dataset {
-        DatasetName::Folder => ("32 to 1024", (STRETCHED..=LARGEST).contains(&options.side())),
-        _ => ("32, which only a folder of images can exceed,", options.side() == STRETCHED),
+        DatasetName::Folder => {
+            let size = options.side();
+            let is_possible = (STRETCHED..=LARGEST).contains(&size) && size.is_multiple_of(4);
+            ("a multiple of 4 from 32 to 1024", is_possible)
+        }
+        _ => ("32", options.side() == STRETCHED),
     };
     match is_possible {
         true => Ok(()),

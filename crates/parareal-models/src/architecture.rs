@@ -99,15 +99,23 @@ impl ArchitectureError {
     /// Returns a description of valid values, without the invalid one.
     pub fn expected(&self) -> String {
         match self {
-            Self::Depth { form, below, above, .. } => {
-                format!("expected a depth of {form}; try {below} or {above}")
+            Self::Depth { depth, form, below, above } => {
+                let is_original = ORIGINAL_DEPTHS.iter().any(|(known, _)| known == depth);
+                let original =
+                    if is_original { format!(", or resnet{depth}") } else { String::new() };
+                format!("expected a depth of {form}; try {below} or {above}{original}")
             }
             Self::Widening(found) => {
                 format!("expected a widening factor of at least 2, got {found}")
             }
             Self::Patch(found) => format!("expected patches of at least 1 pixel, got {found}"),
             Self::ImageSize { network, .. } => {
-                format!("expected a multiple of {} for {network}", network.size_divisor())
+                let sizes =
+                    format!("expected a multiple of {} for {network}", network.size_divisor());
+                match network {
+                    Architecture::Vit { .. } => format!("{sizes}, or a network with other patches"),
+                    _ => sizes,
+                }
             }
         }
     }
@@ -274,7 +282,11 @@ impl FromStr for Architecture {
 
     fn from_str(name: &str) -> Result<Self, ArchitectureNameError> {
         let error = || ArchitectureNameError(name.into());
-        let number = |text: &str| text.parse::<usize>().map_err(|_| error());
+        let number = |text: &str| {
+            // A sign or leading zeros are not part of a name.
+            let number = text.parse::<usize>().ok();
+            number.filter(|number| number.to_string() == text).ok_or_else(error)
+        };
         let vit = |size, patch: &str| match patch.strip_prefix('-') {
             Some(patch) => Ok(Self::Vit { size, patch: number(patch)? }),
             None if patch.is_empty() => Ok(Self::Vit { size, patch: VIT_PATCH }),
@@ -352,6 +364,9 @@ mod tests {
             "vgg",
             "vit-tiny8",
             "vit-tiny-",
+            "resnet-+20",
+            "resnet050",
+            "vit-tiny-04",
         ] {
             assert_eq!(name.parse::<Architecture>(), Err(ArchitectureNameError(name.into())));
         }

@@ -465,7 +465,8 @@ mod tests {
         );
         assert_eq!(
             error("vit-tiny-8", 36),
-            "invalid value `36` for image-size: expected a multiple of 8 for vit-tiny-8"
+            "invalid value `36` for image-size: expected a multiple of 8 for vit-tiny-8, or a network with other \
+             patches"
         );
         assert!(error("resnet-20", 0).contains("multiple of 4"));
     }

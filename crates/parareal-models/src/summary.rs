@@ -6,12 +6,12 @@ use serde::Serialize;
 use crate::coarse::CoarseChoice;
 use crate::image_network::ImageNetwork;
 
-/// The subnetworks and coarse networks of a parareal ResNet, and their sizes.
+/// The subnetworks and coarse networks of a parareal network, and their sizes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The name of the network ([`ImageNetwork::name`]).
     pub network: String,
-    /// Number of channels after the first convolution.
+    /// Number of channels of the first layer.
     pub width: usize,
     /// The number of classes.
     pub classes: usize,

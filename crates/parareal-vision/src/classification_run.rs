@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use parareal_data::LoadProgress;
+use parareal_models::Architecture;
 use parareal_models::Summary;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
@@ -15,6 +16,9 @@ use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::image_task::ImageTask;
 use crate::initial_weights::initial_weights;
 use crate::{Config, Preparation, Settings, VisionError};
+
+/// Number of rows of patches below which a note is shown.
+const MIN_PATCH_ROWS: usize = 4;
 
 /// Parent folder of runs without an explicit output folder.
 const RUNS: &str = "runs";
@@ -196,6 +200,20 @@ pub fn export_run(
     Ok(export(run, choice, CHECK_MANIFEST, output)?)
 }
 
+/// Returns a note if a vision transformer divides its images into a handful of patches.
+fn few_patches(config: &Config) -> Option<String> {
+    let net = &config.network.net;
+    let Architecture::Vit { patch, .. } = net.architecture() else { return None };
+    let (size, rows) = (net.image_size(), net.image_size() / patch);
+    (rows < MIN_PATCH_ROWS).then(|| {
+        format!(
+            "{} divides an image of {size}x{size} pixels into only {rows}x{rows} patches; \
+             a smaller patch, such as in vit-tiny-4, is usual for images of 32x32 pixels",
+            net.architecture()
+        )
+    })
+}
+
 /// Returns the options with which a run starts.
 fn start(
     config: &Config,
@@ -211,6 +229,7 @@ fn start(
                 .into(),
         );
     }
+    notes.extend(few_patches(config));
     Start { initial, distillation, notes, timeline }
 }
 

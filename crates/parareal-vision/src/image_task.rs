@@ -16,7 +16,7 @@ use crate::image_record::ImageRecord;
 use crate::scores::Scores;
 use crate::{Config, VisionError};
 
-/// Classification of the images of a data set by a ResNet.
+/// Classification of the images of a data set by a built-in network.
 pub struct ImageTask {
     model: Model<ImageNetwork, SoftTargetCrossEntropy>,
     pub(crate) dataset: Dataset,

@@ -29,13 +29,13 @@ pub(crate) fn initial_weights(
     let saved = checkpoint::open(run, CheckpointChoice::Latest, CHECK_MANIFEST)?;
     let saved_images = ImageRecord::of_saved(run, &saved)?;
     let (theirs, ours) = (before.net.depth(), config.network.net.depth());
-    if theirs > ours {
-        let expected = format!("expected a run with at most {ours} layers, got {theirs}");
-        return Err(VisionError::setting("init-from", run.display(), expected));
-    }
     let [their_kind, our_kind] = [&before.net, &config.network.net].map(ImageNetwork::unit_kind);
     if their_kind != our_kind {
         let expected = format!("expected a run of a network of {our_kind} units, got {their_kind}");
+        return Err(VisionError::setting("init-from", run.display(), expected));
+    }
+    if theirs > ours {
+        let expected = format!("expected a run with at most {ours} layers, got {theirs}");
         return Err(VisionError::setting("init-from", run.display(), expected));
     }
     if !before.net.has_ends_of(&config.network.net) {

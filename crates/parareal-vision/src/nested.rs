@@ -11,7 +11,9 @@ pub(crate) fn scales_residual(kind: UnitKind, name: &str) -> bool {
         UnitKind::Basic => name == "conv2.weight",
         // A normalization after the last convolution cancels its scale.
         UnitKind::OriginalBottleneck => name == "norm3.weight" || name == "norm3.bias",
-        _ => name == "conv3.weight",
+        UnitKind::Bottleneck => name == "conv3.weight",
+        // Networks of other units have only one depth, and other coarse units are not deepened.
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         }
         VisionError::Costs { .. } => "`parareal bench --json` writes such a file",
         VisionError::Cost(CostError::Missing(_)) => {
-            "measure the costs with the same --coarse-unit and --width"
+            "measure the costs with the same --network, --width, --image-size and --coarse-unit"
         }
         _ => return None,
     };

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train a parareal ResNet, by default on built-in images
+    /// Train a parareal network, by default on built-in images
     ///
     /// Without flags, the training takes about three minutes on two cores.
     Train(Box<Train>),

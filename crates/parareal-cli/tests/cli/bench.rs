@@ -205,3 +205,39 @@ fn wrong_use_is_refused_in_a_line() {
     }
     assert_eq!(fs::read_to_string(folder.path().join("there.svg")).unwrap(), "mine");
 }
+
+#[test]
+fn networks_of_each_family_and_other_image_sizes_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    for (network, width, size, name) in [
+        ("vgg16", "2", "64", "vgg16-w2-64px"),
+        ("resnet50", "2", "64", "resnet50-w2-64px"),
+        ("vit-tiny-8", "6", "32", "vit-tiny-8-w6"),
+    ] {
+        let output = parareal(
+            folder.path(),
+            &[
+                "bench",
+                "--network",
+                network,
+                "--width",
+                width,
+                "--image-size",
+                size,
+                "--subnetworks",
+                "2",
+                "--batch-size",
+                "2",
+                "--repetitions",
+                "1",
+                "--json",
+            ],
+        );
+        assert!(output.status.success(), "{}", errors(&output));
+        let benched: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(benched["network"], name);
+    }
+    let output = parareal(folder.path(), &["bench", "--image-size", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("a multiple of 4 from 32 to 1024"), "{}", errors(&output));
+}

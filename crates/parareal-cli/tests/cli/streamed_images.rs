@@ -187,12 +187,17 @@ fn streamed_images_are_checked_and_shown() {
         errors(&output).contains("class 0/2.png as a PNG or JPEG image: the file is truncated")
     );
     for (set, size, expected) in [
+        ("mnist", "64", "expected 32 as the image size of mnist, got 64"),
         (
-            "mnist",
-            "64",
-            "expected 32, which only a folder of images can exceed, as the image size of mnist",
+            "folder",
+            "16",
+            "expected a multiple of 4 from 32 to 1024 as the image size of folder, got 16",
         ),
-        ("folder", "16", "expected 32 to 1024 as the image size of folder, got 16"),
+        (
+            "folder",
+            "33",
+            "expected a multiple of 4 from 32 to 1024 as the image size of folder, got 33",
+        ),
     ] {
         let output = parareal(folder, &["data", "check", set, "--image-size", size]);
         assert_eq!(output.status.code(), Some(2));

@@ -36,7 +36,7 @@ pub struct Bench {
 pub struct Benched {
     /// The network's name.
     pub network: String,
-    /// Number of channels after the first convolution.
+    /// Number of channels of the first layer.
     pub width: usize,
     /// The number of classes.
     pub classes: usize,

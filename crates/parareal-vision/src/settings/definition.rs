@@ -206,9 +206,8 @@ macro_rules! settings {
             /// The keys of a configuration file.
             pub const KEYS: &[&str] = &[$($key),*];
 
-            /// Returns these settings; those that are not set are taken from `other`.
-            #[must_use]
-            pub fn or(self, other: Self) -> Self {
+            /// Takes each setting that is not set from `other`.
+            pub(super) fn or_each(self, other: Self) -> Self {
                 Self { $($field: self.$field.or(other.$field),)* }
             }
 

@@ -158,7 +158,7 @@ settings! {
     /// for it. `wide-resnet-D-K` is a wide residual network with D = 6n+4 layers in basic units and K times as many
     /// channels, for example wide-resnet-28-10. `vgg16` has batch normalization. `resnet50`, `resnet101` and `resnet152`
     /// are the original ResNets, as in torchvision. `vit-tiny` and `vit-small` are vision transformers with patches of
-    /// 16×16 pixels; `vit-tiny-P` has patches of P×P pixels.
+    /// 16×16 pixels; `vit-tiny-P` and `vit-small-P` have patches of P×P pixels.
     "network" network: Architecture {
         is_essential: true,
         value_name: "NAME",
@@ -208,9 +208,9 @@ settings! {
     /// Kind of unit in the coarse networks
     ///
     /// `basic` is the paper's unit. `auto` stands for the recommended kind: `coarsened`, which has the same
-    /// convolutions at half the resolution, `quarter` for resnet50 and deeper, or `transformer` for a vision transformer. `none` is the skip connection
-    /// alone. `basic-or-bottleneck` is the meaning of `auto` in earlier versions. benchmarks/coarse-units compares all
-    /// kinds.
+    /// convolutions at half the resolution, `quarter` for resnet50 and deeper, or `transformer` for a vision transformer.
+    /// `none` is the skip connection alone. `basic-or-bottleneck` is the meaning of `auto` in earlier versions.
+    /// benchmarks/coarse-units compares all kinds.
     "coarse-unit" coarse_unit: CoarseKind = [CoarseKind::Auto, paper: CoarseKind::Units(UnitKind::Basic)] {
         is_essential: true,
         value_name: "KIND",

@@ -32,6 +32,21 @@ impl Settings {
         definitions::DEFINITIONS
     }
 
+    /// Returns these settings; those that are not set are taken from `other`.
+    ///
+    /// The name of a network also stands for its depth and its published width, and a depth for the network of the paper.
+    /// What belongs to another network is not taken.
+    #[must_use]
+    pub fn or(self, mut other: Self) -> Self {
+        if self.network.is_some() && self.network != other.network {
+            (other.depth, other.width) = (None, None);
+        }
+        if self.network.is_none() && self.depth.is_some() && self.depth != other.depth {
+            other.network = None;
+        }
+        self.or_each(other)
+    }
+
     /// Returns the default folder of a data set; `None` for the built-in images, which need no folder, and
     /// for the user's own images, which have no default folder.
     #[must_use]
@@ -118,6 +133,23 @@ mod tests {
                 assert_eq!(Settings::default().or(settings.clone()), settings);
             }
         }
+    }
+
+    #[test]
+    fn a_network_replaces_the_depth_and_width_of_another_one() {
+        let set = |pairs: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            pairs.iter().for_each(|(key, text)| settings.set(key, text).unwrap());
+            settings
+        };
+        let recorded = set(&[("network", "vit-tiny-8"), ("depth", "12"), ("width", "192")]);
+        let other = set(&[("network", "vgg16")]);
+        assert_eq!(other.clone().or(recorded.clone()), other);
+        assert_eq!(set(&[("network", "vit-tiny-8")]).or(recorded.clone()), recorded);
+        let deeper = set(&[("depth", "29"), ("width", "192")]);
+        assert_eq!(set(&[("depth", "29")]).or(recorded), deeper);
+        let plain = set(&[("depth", "20"), ("width", "24")]);
+        assert_eq!(set(&[("depth", "29")]).or(plain), set(&[("depth", "29"), ("width", "24")]));
     }
 
     #[test]

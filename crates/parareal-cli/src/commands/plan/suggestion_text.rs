@@ -127,6 +127,7 @@ fn command(planned: &Planned, batch: usize) -> String {
     }
     if network.net.image_size() != DEFAULT_IMAGE_SIZE {
         add("dataset", DatasetName::Folder.to_string());
+        add("data-dir", "DIR".into());
         add("image-size", network.net.image_size().to_string());
     }
     add("subnetworks", count.to_string());
