@@ -21,11 +21,18 @@ pub struct BottleneckUnit {
     projection: Option<Conv2d>,
 }
 
+impl BottleneckUnit {
+    /// Number of channels of the 3×3 convolution.
+    fn narrow(to: Image) -> usize {
+        (to.channels / 4).max(1)
+    }
+}
+
 impl UnitDefinition for BottleneckUnit {
     const NAME: &'static str = "bottleneck";
 
     fn new(from: Image, to: Image, init: &Init) -> Self {
-        let (narrow, stride) = (to.channels / 4, from.size / to.size);
+        let (narrow, stride) = (Self::narrow(to), from.size / to.size);
         let norm = |name, channels| BatchNorm::new(channels, &init.scope(name));
         let conv = |name, from, to, kernel, stride| {
             Conv2d::new(from, to, kernel, stride, &init.scope(name))
@@ -42,7 +49,7 @@ impl UnitDefinition for BottleneckUnit {
     }
 
     fn size(from: Image, to: Image) -> Size {
-        let channels = to.channels / 4;
+        let channels = Self::narrow(to);
         let [before, after] = [from, to].map(|image| Image { channels, ..image });
         let convs = [
             Size::preactivation(1, from, before),
