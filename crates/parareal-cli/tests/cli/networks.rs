@@ -65,7 +65,18 @@ fn a_wide_residual_network_is_timed_planned_trained_and_evaluated() {
 fn networks_that_do_not_exist_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, part) in [
-        (&["--network", "vgg"][..], "expected resnet-D or wide-resnet-D-K, for example"),
+        (&["--network", "vgg"][..], "expected resnet-D, wide-resnet-D-K, vgg16, resnet50,"),
+        (&["--network", "resnet-50"], "expected a depth of 9n+2; try 47 or 56, or resnet50"),
+        (
+            &["--network", "vit-tiny-7"],
+            "expected a multiple of 7 for vit-tiny-7, or a network with",
+        ),
+        (
+            &["--network", "vit-tiny-8", "--coarse-unit", "basic"],
+            "expected auto, transformer or none",
+        ),
+        (&["--network", "vgg16", "--coarse-unit", "transformer"], "only a vision transformer can"),
+        (&["--network", "vgg16", "--image-size", "36"], "expected a multiple of 32 for vgg16"),
         (&["--network", "wide-resnet-27-2"], "expected a depth of 6n+4; try 22 or 28"),
         (&["--network", "wide-resnet-28-1"], "a widening factor of at least 2"),
         (&["--network", "wide-resnet-28-2", "--depth", "20"], "has 28 layers; leave it unset"),

@@ -440,8 +440,8 @@ fn wrong_use_is_refused_in_a_line() {
         ),
         (
             &["--costs", "costs.json", "--width", "24"],
-            "the cost table has no entry for preprocessing to 24×32×32; measure the costs with the same --coarse-unit \
-             and --width",
+            "the cost table has no entry for preprocessing to 24×32×32; measure the costs with the same --network, \
+             --width, --image-size and --coarse-unit",
         ),
         (&["--costs", "paper", "--width", "24"], "expected 16, the width of the paper's Table 2"),
         (&["--width", "0"], "from 1 to 1024"),
