@@ -9,9 +9,6 @@ use crate::progress::LoadProgress;
 use crate::sets::definition::Loaded;
 use crate::sets::{self, folder};
 
-/// Largest height and width of images.
-const LARGEST: usize = 1024;
-
 impl Dataset {
     /// Loads a data set.
     ///
@@ -97,8 +94,7 @@ pub(crate) fn load(
 fn check_size(dataset: DatasetName, options: &LoadOptions) -> Result<(), DataError> {
     let (expected, is_possible) = match dataset {
         DatasetName::Folder => {
-            let size = options.side();
-            let is_possible = (STRETCHED..=LARGEST).contains(&size) && size.is_multiple_of(4);
+            let is_possible = LoadOptions::accepts_image_size(options.side());
             ("a multiple of 4 from 32 to 1024", is_possible)
         }
         _ => ("32", options.side() == STRETCHED),

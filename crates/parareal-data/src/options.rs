@@ -25,6 +25,14 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// Largest height and width of images.
+    pub const MAX_IMAGE_SIZE: usize = 1024;
+
+    /// Returns true if the images of a folder can have this height and width.
+    pub fn accepts_image_size(size: usize) -> bool {
+        (STRETCHED..=Self::MAX_IMAGE_SIZE).contains(&size) && size.is_multiple_of(4)
+    }
+
     /// Height and width of the images.
     pub(crate) fn side(&self) -> usize {
         self.image_size.unwrap_or(STRETCHED)

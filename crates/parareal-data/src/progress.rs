@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {
-    /// What is being done.
+    /// The current stage.
     pub stage: LoadStage,
     /// Number of files that are done.
     pub done: usize,

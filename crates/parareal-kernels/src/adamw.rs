@@ -3,6 +3,8 @@
 use burn::optim::{AdamWConfig, AdamWState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
 
+use crate::sgd::decay_of_rank;
+
 /// Adam with decoupled weight decay (Loshchilov, Hutter, arXiv 1711.05101), with PyTorch's conventions:
 ///
 /// ```text
@@ -52,8 +54,7 @@ impl Default for AdamW {
 impl AdamW {
     /// Returns Burn's optimizer for parameters of `rank` dimensions.
     fn for_rank(&self, rank: usize) -> burn::optim::AdamW {
-        let decays = rank > 1 || !self.decay_weights_only;
-        let weight_decay = if decays { self.weight_decay } else { 0.0 };
+        let weight_decay = decay_of_rank(self.weight_decay, self.decay_weights_only, rank);
         AdamWConfig::new()
             .with_beta_1(self.beta1 as f32)
             .with_beta_2(self.beta2 as f32)

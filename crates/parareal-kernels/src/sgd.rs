@@ -94,8 +94,8 @@ impl Optimizer for Sgd {
 impl Sgd {
     /// Returns the optimizer for parameters of `rank` dimensions.
     fn for_rank(self, rank: usize) -> Self {
-        let decays = rank > 1 || !self.decay_weights_only;
-        Self { weight_decay: if decays { self.weight_decay } else { 0.0 }, ..self }
+        let weight_decay = decay_of_rank(self.weight_decay, self.decay_weights_only, rank);
+        Self { weight_decay, ..self }
     }
 
     fn composed<const D: usize>(
@@ -148,6 +148,11 @@ impl Sgd {
         };
         (tensor(parameter), tensor(velocity))
     }
+}
+
+/// Returns the weight decay of a parameter of `rank` dimensions.
+pub(crate) fn decay_of_rank(weight_decay: f64, weights_only: bool, rank: usize) -> f64 {
+    if rank > 1 || !weights_only { weight_decay } else { 0.0 }
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> FlexTensor {

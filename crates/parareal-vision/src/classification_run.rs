@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use parareal_data::LoadProgress;
-use parareal_models::Architecture;
-use parareal_models::Summary;
+use parareal_models::{Architecture, Summary};
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{

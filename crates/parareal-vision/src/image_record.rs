@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use parareal_data::{DataError, Dataset, DatasetName, ImageSet, Normalization, Preprocessing};
+use parareal_data::{
+    DataError, Dataset, DatasetName, ImageSet, LoadOptions, Normalization, Preprocessing,
+};
 use parareal_run::Manifest;
 use parareal_train::TrainError;
 use parareal_train::checkpoint::{CheckManifest, Saved};
@@ -10,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::{NetworkConfig, Settings, VisionError};
-
-/// Largest number of rows or columns of an image. A larger number means that the file is damaged.
-pub(crate) const MAX_SIDE: usize = 1024;
 
 /// Description of the images of a run, and the preprocessing that other images need.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,7 +76,9 @@ impl ImageRecord {
 
     fn check(&self) -> Result<(), &'static str> {
         let Self { channels, height, width, padding, class_names, mean, deviation, .. } = self;
-        let sides = [height, width].into_iter().all(|side| (1..=MAX_SIDE).contains(side));
+        let sides = [height, width]
+            .into_iter()
+            .all(|side| (1..=LoadOptions::MAX_IMAGE_SIZE).contains(side));
         let inside = [height, width].into_iter().all(|side| *padding < side.div_ceil(2));
         if !matches!(channels, 1 | 3)
             || !sides

@@ -81,7 +81,7 @@ pub(crate) struct ImageFiles {
     /// PNG or JPEG files for each class, and must be given. `shapes` needs no folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Height and width of the images, from 32 to 1024; above 32 for the data set folder only [default: 32]
+    /// Height and width of the images, a multiple of 4 from 32 to 1024; above 32 for the data set folder only [default: 32]
     ///
     /// Images larger than 32x32 are not held in memory. `data check` then decodes all of them, to find damaged files.
     #[arg(long, value_name = "S")]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use parareal_data::DatasetName;
+use parareal_data::{DatasetName, LoadOptions};
 use parareal_models::{Architecture, CoarseKind, DEFAULT_IMAGE_SIZE, PAPER_WIDTH, UnitKind};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
@@ -14,7 +14,6 @@ use super::recipe::Recipe;
 use super::value::{
     CutsSetting, DecayKind, OptimizerKind, Recompute, SettingValue, UnitInit, WorkerCount,
 };
-use crate::image_record::MAX_SIDE;
 use crate::optimizer::usual_kind;
 
 /// Default folder of the data sets.
@@ -67,7 +66,7 @@ settings! {
         heading: Heading::Data,
         check: |size| {
             let expected = "expected a multiple of 4 from 32 to 1024, for example 224";
-            expect((DEFAULT_IMAGE_SIZE..=MAX_SIDE).contains(size) && size.is_multiple_of(4), expected)
+            expect(LoadOptions::accepts_image_size(*size), expected)
         },
     }
 

@@ -35,7 +35,7 @@ impl Settings {
     /// Returns these settings; those that are not set are taken from `other`.
     ///
     /// The name of a network also stands for its depth and its published width, and a depth for the network of the paper.
-    /// What belongs to another network is not taken.
+    /// The depth and the width of another network are not taken.
     #[must_use]
     pub fn or(self, mut other: Self) -> Self {
         if self.network.is_some() && self.network != other.network {
