@@ -139,7 +139,7 @@ fn fixtures() -> Vec<PathBuf> {
 
 fn check_all(dtype: DType, tolerance: f64) {
     let paths = fixtures();
-    assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 16);
     for path in paths {
         let fixture = Fixture::read(&path);
         // Rounding errors in single precision are magnified by the 50 layers with a ReLU after each addition.
