@@ -67,6 +67,8 @@ class VggSpec(StagedSpec):
         return VggUnit(before, after)
 
     def make_postprocessing(self):
+        if self.image_size >= 224:
+            return VggClassifier(self)
         return VggPostprocessing(self.last_shape().channels, self.classes)
 
 
@@ -93,6 +95,24 @@ class VggPostprocessing(nn.Module):
     def forward(self, x):
         x = functional.max_pool2d(functional.relu(self.norm(x)), 2)
         return self.linear(x.mean(dim=(2, 3)))
+
+
+class VggClassifier(nn.Module):
+    """Pooling to 7x7 pixels and three linear layers, without dropout."""
+
+    def __init__(self, spec):
+        super().__init__()
+        channels, wide = spec.last_shape().channels, 64 * spec.width
+        self.norm = normalization(channels)
+        self.linear1 = nn.Linear(7 * 7 * channels, wide)
+        self.linear2 = nn.Linear(wide, wide)
+        self.linear3 = nn.Linear(wide, spec.classes)
+
+    def forward(self, x):
+        x = functional.max_pool2d(functional.relu(self.norm(x)), 2)
+        x = functional.adaptive_avg_pool2d(x, 7).flatten(1)
+        x = functional.relu(self.linear1(x))
+        return self.linear3(functional.relu(self.linear2(x)))
 
 
 # ---- The original ResNet -----------------------------------------------------------------------

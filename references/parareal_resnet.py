@@ -1,4 +1,4 @@
-"""Fixtures made with the parareal networks of `parareal_network.py` and `other_networks.py`.
+"""Fixtures made with the parareal networks of `parareal_network.py` and `other_networks.py`, and with a head alone.
 
     python references/parareal_resnet.py            write every fixture
     python references/parareal_resnet.py --check    recompute them and compare with the files
@@ -22,7 +22,7 @@ from other_networks import OriginalResNetSpec, StagedSpec, VggSpec, VitSpec
 from parareal_network import PararealNetwork, Spec, named_state
 
 BATCH = 4
-SMALLER_BATCHES = {"resnet50_quarter": 2}
+SMALLER_BATCHES = {"resnet50_quarter": 2, "heads/vgg16": 3}
 # Fifty layers with a ReLU after each addition magnify rounding: no seed leaves room for float32.
 DOUBLE_PRECISION_ONLY = {"resnet50"}
 TOLERANCE = 1e-12
@@ -86,6 +86,23 @@ CASES = {
     },
 }
 
+# Heads without the networks before them, which would be too large.
+HEADS = {
+    # States of 18x18 pixels: 9x9 after max pooling.
+    "heads/vgg16": (45, VggSpec(width=1, subnetworks=1, image_size=288, classes=5)),
+}
+
+
+class Head(nn.Module):
+    """The head of a network, for states [batch, height, width, channels] as in the Rust code."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.postprocessing = spec.make_postprocessing()
+
+    def forward(self, state):
+        return self.postprocessing(state.permute(0, 3, 1, 2))
+
 
 def draw(random, name, tensor):
     """Initial values away from the usual 0 and 1 of norms and biases, where mistakes could hide."""
@@ -111,18 +128,37 @@ def single(values):
     return torch.from_numpy(values.astype(numpy.float32))
 
 
-def compute(spec, seed, batch):
-    """One training step's forward and backward pass: what the fixture of a case holds."""
+def compute_network(spec, seed, batch):
+    """What the fixture of a network holds."""
+    shape = (batch, spec.in_channels, spec.image_size, spec.image_size)
+    single_precision = getattr(spec, "name", None) not in DOUBLE_PRECISION_ONLY
+    network, tensors = compute(lambda: PararealNetwork(spec), shape, spec.classes, seed, single_precision)
+    with torch.no_grad():
+        by_neighbours = network.forward_by_neighbours(tensors["images"].double())
+    difference = relative_difference(by_neighbours, tensors["expected/evaluation_logits"])
+    assert difference < TOLERANCE, f"the two forms of the network differ by {difference:.1e}"
+    return tensors
+
+
+def compute_head(spec, seed, batch):
+    """What the fixture of a head holds."""
+    last = spec.last_shape()
+    shape = (batch, last.size, last.size, last.channels)
+    return compute(lambda: Head(spec), shape, spec.classes, seed, single_precision=True)[1]
+
+
+def compute(make_network, shape, classes, seed, single_precision):
+    """One training step's forward and backward pass, and an evaluation: the network and the tensors of a fixture."""
     # RandomState's streams are frozen by NumPy's promise; those of the newer generators are not.
     random = numpy.random.RandomState(seed)
-    network = PararealNetwork(spec).double()
+    network = make_network().double()
     tensors = {}
 
     for name, tensor in named_state(network).items():
         tensors[f"initial/{name}"] = draw(random, name, tensor)
         tensor.copy_(tensors[f"initial/{name}"])  # from float32 to float64
-    images = single(random.standard_normal((batch, spec.in_channels, spec.image_size, spec.image_size)))
-    labels = torch.from_numpy(random.randint(0, spec.classes, batch).astype(numpy.int64))
+    images = single(random.standard_normal(shape))
+    labels = torch.from_numpy(random.randint(0, classes, shape[0]).astype(numpy.int64))
     tensors["images"], tensors["labels"] = images, labels
 
     # A ReLU that sees a value within rounding of 0 would make gradients a matter of luck.
@@ -130,7 +166,7 @@ def compute(spec, seed, batch):
     hooks = [
         module.register_forward_hook(lambda _, __, out: closest_to_kink.append(out.abs().min()))
         for module in network.modules()
-        if isinstance(module, nn.BatchNorm2d)
+        if isinstance(module, (nn.BatchNorm2d, nn.Linear))
     ]
     network.train()
     images = images.double().requires_grad_()
@@ -151,28 +187,22 @@ def compute(spec, seed, batch):
         if ".running_" in name:
             tensors[f"after/{name}"] = tensor.clone()
 
-    loss_of_precision = single_precision_error(spec, tensors)
-    if getattr(spec, "name", None) not in DOUBLE_PRECISION_ONLY:
-        assert loss_of_precision < 5e-5, f"single precision differs by {loss_of_precision:.1e}; try another seed"
+    if single_precision:
+        lost = single_precision_error(make_network(), tensors)
+        assert lost < 5e-5, f"single precision differs by {lost:.1e}; try another seed"
 
     network.eval()
     with torch.no_grad():
-        evaluation_logits = network(images)
-        by_neighbours = network.forward_by_neighbours(images)
-    tensors["expected/evaluation_logits"] = evaluation_logits
-    difference = relative_difference(by_neighbours, evaluation_logits)
-    assert difference < TOLERANCE, f"the two forms of the network differ by {difference:.1e}"
-
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+        tensors["expected/evaluation_logits"] = network(images)
+    return network, {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def single_precision_error(spec, tensors):
+def single_precision_error(network, tensors):
     """The largest relative error of a gradient when PyTorch computes in float32.
 
     A gradient whose terms all but cancel keeps few digits in float32, whoever computes it: the
     tests ask for 1e-4 there, so a case must leave room for it.
     """
-    network = PararealNetwork(spec)
     for name, tensor in named_state(network).items():
         tensor.copy_(tensors[f"initial/{name}"])
     network.train()
@@ -218,25 +248,32 @@ def sort_header(file):
     return file[:8] + text + file[8 + length :]
 
 
+def fixtures():
+    """Name, metadata and tensors of every fixture, computed one after the other."""
+    for cases, compute_case in ((CASES, compute_network), (HEADS, compute_head)):
+        for name, (seed, spec) in cases.items():
+            batch = SMALLER_BATCHES.get(name, BATCH)
+            yield name, metadata(spec), compute_case(spec, seed, batch)
+
+
 def write(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (seed, spec) in CASES.items():
+    for name, settings, tensors in fixtures():
         path = folder / f"{name}.safetensors"
-        path.write_bytes(sort_header(save(compute(spec, seed, SMALLER_BATCHES.get(name, BATCH)), metadata(spec))))
-        print(f"{path.name}: {path.stat().st_size} bytes")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sort_header(save(tensors, settings)))
+        print(f"{name}: {path.stat().st_size} bytes")
 
 
 def check(folder):
     """Inputs must be the same to the bit, results to a relative difference of 1e-12."""
     failures = 0
-    for name, (seed, spec) in CASES.items():
+    for name, settings, computed in fixtures():
         with safe_open(folder / f"{name}.safetensors", "pt") as file:
             stored = {key: file.get_tensor(key) for key in file.keys()}
             stored_metadata = file.metadata()
-        computed = compute(spec, seed, SMALLER_BATCHES.get(name, BATCH))
         problems = []
-        if stored_metadata != metadata(spec):
-            problems.append(f"metadata {stored_metadata}, not {metadata(spec)}")
+        if stored_metadata != settings:
+            problems.append(f"metadata {stored_metadata}, not {settings}")
         for key in sorted(stored.keys() ^ computed.keys()):
             problems.append(f"{key} is only in the {'file' if key in stored else 'computation'}")
         worst = 0.0
