@@ -46,8 +46,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownClass`] for a class that is not among the first 256 `names`,
-    /// [`DataError::Shape`] for more than 256 names.
+    /// [`DataError::UnknownClass`] for a class that is not among the first [`MAX_CLASSES`](crate::MAX_CLASSES) `names`,
+    /// [`DataError::Shape`] for more names than that.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
         let numbers = self.class_names.iter().map(|class| {
             let number = names.iter().position(|name| name == class);
@@ -55,7 +55,7 @@ impl Dataset {
                 || DataError::UnknownClass { class: class.clone(), known: names.to_vec() };
             number.and_then(|number| number.try_into().ok()).ok_or_else(unknown)
         });
-        let numbers = numbers.collect::<Result<Vec<u8>, _>>()?;
+        let numbers = numbers.collect::<Result<Vec<u16>, _>>()?;
         let relabeled = |set: ImageSet| set.relabeled(&numbers, names.len());
         Ok(Self {
             train: relabeled(self.train)?,

@@ -101,7 +101,7 @@ pub enum DataError {
     },
 
     /// The shape of an image set is invalid. A set needs at least one channel, row, column and
-    /// class, at most 256 classes, and an image size that fits the address space.
+    /// class, at most 65,536 classes, and an image size that fits the address space.
     #[error(
         "an image set cannot have {channels} channels of {height}x{width} pixels \
          and {classes} classes"
@@ -137,7 +137,7 @@ pub enum DataError {
         /// Position of the label in the set.
         index: usize,
         /// The label.
-        label: u8,
+        label: u16,
         /// Number of classes of the set.
         classes: usize,
     },

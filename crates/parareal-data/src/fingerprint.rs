@@ -12,7 +12,8 @@ impl Dataset {
     ///
     /// The hash covers the training set, then the test set. For each set it covers the numbers of
     /// images, channels, rows, columns and classes as 64-bit little-endian integers, then the
-    /// pixels, then the labels. An absent test set counts as five zeros.
+    /// pixels, then the labels: one byte each for up to 256 classes, otherwise two, little-endian. An absent test set counts
+    /// as five zeros.
     ///
     /// Images in files are not read. For each of them, the hash covers in place of the pixels the path of the file below the
     /// folder of the set (`CLASS/NAME`, with `/` between names on all systems), a zero byte, and the length of the file as
@@ -36,11 +37,17 @@ impl Dataset {
                         hash.update(bytes.to_le_bytes());
                     });
                 }
-                hash.update(set.labels());
+                hash.update(label_bytes(set));
             }
         }
         in_hexadecimal(&hash.finalize())
     }
+}
+
+/// Returns the labels as bytes, of which more than 256 classes need two each.
+fn label_bytes(set: &ImageSet) -> Vec<u8> {
+    let width = if set.classes() <= 256 { 1 } else { 2 };
+    set.labels().iter().flat_map(|label| label.to_le_bytes().into_iter().take(width)).collect()
 }
 
 fn shape(set: &ImageSet) -> [usize; 5] {
@@ -53,7 +60,7 @@ mod tests {
     use crate::name::DatasetName;
     use crate::options::LoadOptions;
 
-    fn set(pixels: [u8; 4], labels: [u8; 2]) -> ImageSet {
+    fn set(pixels: [u8; 4], labels: [u16; 2]) -> ImageSet {
         ImageSet::new(1, 1, 2, 3, pixels.to_vec(), labels.to_vec()).unwrap()
     }
 
@@ -77,6 +84,21 @@ mod tests {
         // The published digest of an empty message.
         let empty = in_hexadecimal(&Sha256::digest([]));
         assert!(empty.starts_with("e3b0c44298fc1c14") && empty.ends_with("7852b855"), "{empty}");
+    }
+
+    #[test]
+    fn labels_of_many_classes_take_two_bytes() {
+        let of = |classes, label| {
+            let train = ImageSet::new(1, 1, 1, classes, vec![7], vec![label]).unwrap();
+            Dataset { train, test: None, ..shapes() }.fingerprint()
+        };
+        let hash = |classes: u64, label: &[u8]| {
+            let shape = [1, 1, 1, 1, classes].map(u64::to_le_bytes).concat();
+            in_hexadecimal(&Sha256::digest([&shape, &[7][..], label, &[0; 40]].concat()))
+        };
+        assert_eq!(of(256, 255), hash(256, &[255]));
+        assert_eq!(of(257, 255), hash(257, &[255, 0]));
+        assert_eq!(of(1000, 999), hash(1000, &[231, 3]));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub use batches::order::epoch_order;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use formats::error::{FileError, FileFault};
-pub use images::image_set::ImageSet;
+pub use images::image_set::{ImageSet, MAX_CLASSES};
 pub use images::normalization::Normalization;
 pub use images::preprocessing::Preprocessing;
 pub use inspect::{Checksum, InspectedFile, Inspection, SplitCounts, inspect, inspect_with};

@@ -302,6 +302,20 @@ impl ImageNetwork {
         self.stage_image(self.stages() - 1)
     }
 
+    /// Height and width, in pixels, of the smallest images that the network with these cuts normalizes over a batch; `None` for
+    /// a vision transformer, which normalizes each patch by itself.
+    ///
+    /// A batch of one such image of 1×1 pixels has one value per channel, whose normalized value is always 0.
+    pub fn smallest_batch_norm(&self, cuts: &Cuts) -> Option<usize> {
+        if matches!(self.architecture, Architecture::Vit { .. }) {
+            return None;
+        }
+        let last = self.last_image().size;
+        let is_coarsened =
+            cuts.subnetworks() > 1 && self.coarse_unit_kinds().contains(&UnitKind::Coarsened);
+        Some(if is_coarsened { last.div_ceil(2) } else { last })
+    }
+
     /// Number of parameters of the network without cuts.
     pub fn parameters(&self) -> usize {
         let units = (0..self.units()).map(|unit| Component::fine_unit(self, unit));

@@ -1,4 +1,4 @@
-// The confusion matrix, as a heat map that is readable for ten classes and usable for a hundred.
+// The confusion matrix, as a heat map that is readable for ten classes and usable for a thousand.
 
 const LEVELS = 12;
 const NUMBERED = 16;
@@ -80,7 +80,8 @@ class ConfusionMatrix {
     const paths = new Map();
     const texts = [];
     const numbers = this.names.length <= NUMBERED;
-    const digits = Math.max(...this.counts.flat().map((count) => String(count).length));
+    const largest = Math.max(...this.counts.map((row) => Math.max(...row)));
+    const digits = String(largest).length;
     const font = Math.min(13, (cell - 3) / (0.6 * Math.max(2, digits)));
     this.counts.forEach((row, r) =>
       row.forEach((count, c) => {
@@ -124,7 +125,7 @@ class ConfusionMatrix {
   }
 
   labels(cell, margin, named) {
-    const stride = named ? 1 : 10;
+    const stride = named ? 1 : this.names.length <= 200 ? 10 : 100;
     const font = named ? Math.max(8, Math.min(12, cell * 0.8)) : 10;
     const most = Math.floor((margin - 12) / (0.54 * font));
     const short = (name) =>

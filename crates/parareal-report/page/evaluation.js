@@ -88,6 +88,21 @@ function evaluationNote(run) {
   return `weights after epoch ${epoch}, step ${number(step, 12)}${role}: ${result}`;
 }
 
+/** The matrix, and the table of its largest counts. The whole table would be too large for many classes. */
+function confusion(matrix) {
+  return [
+    html(
+      "div",
+      { class: "columns" },
+      matrix.figure,
+      html("div", null, html("h4", null, "Most frequent misclassifications"), frequentTable(matrix)),
+    ),
+    matrix.names.length <= 200
+      ? folded("Confusion matrix as a table", () => wholeTable(matrix))
+      : null,
+  ];
+}
+
 function drawEvaluation(section) {
   const evaluated = runs.filter((run) => run.evaluation);
   if (evaluated.length === 0) {
@@ -96,7 +111,7 @@ function drawEvaluation(section) {
   }
   for (const run of evaluated) {
     const { worst } = run.evaluation;
-    const matrix = new ConfusionMatrix(run);
+    const matrix = run.evaluation.confusion.length > 0 ? new ConfusionMatrix(run) : null;
     section.append(
       html(
         "div",
@@ -108,17 +123,13 @@ function drawEvaluation(section) {
           run.name,
           html("small", null, evaluationNote(run)),
         ),
-        html(
-          "div",
-          { class: "columns" },
-          matrix.figure,
-          html("div", null, html("h4", null, "Most frequent misclassifications"), frequentTable(matrix)),
-        ),
-        folded("Confusion matrix as a table", () => wholeTable(matrix)),
+        matrix
+          ? confusion(matrix)
+          : html("p", { class: "hint" }, "A confusion matrix is kept for up to 1,000 classes."),
         worst.length > 0 ? html("h4", null, "Most confident misclassifications") : null,
         worst.length > 0 ? gallery(run) : null,
       ),
     );
-    matrix.draw();
+    matrix?.draw();
   }
 }

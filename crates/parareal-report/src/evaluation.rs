@@ -69,7 +69,7 @@ impl Evaluation {
         let EvaluationRecord { class_names, confusion, worst, .. } = &self.0;
         let classes = class_names.len();
         let (rows, columns) = (confusion.len(), confusion.iter().map(Vec::len));
-        if rows != classes || columns.clone().any(|columns| columns != classes) {
+        if rows != 0 && (rows != classes || columns.clone().any(|columns| columns != classes)) {
             let widest = columns.max().unwrap_or(0);
             return Err(format!(
                 "expected {classes} rows and columns in `confusion`, one for each of \

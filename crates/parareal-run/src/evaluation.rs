@@ -17,7 +17,8 @@ pub struct EvaluationRecord {
     pub images: Option<usize>,
     /// Name of each class.
     pub class_names: Vec<String>,
-    /// Confusion matrix: the number of images by class (row) and predicted class (column).
+    /// Confusion matrix: the number of images by class (row) and predicted class (column). Empty for more than
+    /// 1,000 classes.
     pub confusion: Vec<Vec<usize>>,
     /// The most confident mistakes.
     #[serde(default)]

@@ -8,12 +8,14 @@ use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
     ConfigRecord, Distillation, Exported, InitialWeights, Observer, Outcome, OutputFile,
-    ProcessGroup, Resources, Resume, Run, RunFolder, Start, StepTimeline, check_threads, export,
+    ProcessGroup, Resources, Resume, Run, RunConfig, RunFolder, Start, StepTimeline, check_threads,
+    export,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::image_task::ImageTask;
 use crate::initial_weights::initial_weights;
+use crate::network::NetworkConfig;
 use crate::{Config, Preparation, Settings, VisionError};
 
 /// Number of rows of patches below which a note is shown.
@@ -247,8 +249,29 @@ pub(crate) fn load(
     config.run.check_devices(group)?;
     let task = ImageTask::load(config, progress)?;
     let train = &task.dataset.train;
+    check_smallest_batch(config, train.len())?;
     let summary = config.network.summary(train.channels(), train.classes())?;
     Ok((task, summary))
+}
+
+/// Checks that no batch, or part of one that a replica receives, has only one value of a channel to normalize.
+fn check_smallest_batch(config: &Config, images: usize) -> Result<(), VisionError> {
+    let NetworkConfig { net, cuts, .. } = &config.network;
+    let RunConfig { batch_size, replicas, .. } = config.run;
+    let last = match images.checked_rem(batch_size) {
+        Some(0) | None => batch_size,
+        Some(rest) => rest,
+    };
+    if last / replicas.max(1) != 1 || net.smallest_batch_norm(cuts) != Some(1) {
+        return Ok(());
+    }
+    let whose = if replicas > 1 { "for a replica " } else { "" };
+    let expected = format!(
+        "the last batch of the {images} training images has one image {whose}only, and {} normalizes images of 1x1 pixels, \
+         of which a batch must have at least two; choose another size",
+        net.name()
+    );
+    Err(VisionError::setting("batch-size", batch_size, expected))
 }
 
 /// Measures the number of workers, if that is requested and the run could start.

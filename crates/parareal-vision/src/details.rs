@@ -19,12 +19,14 @@ use crate::scores::Scores;
 
 /// Number of the most confident mistakes that are kept.
 const WORST: usize = 40;
+/// Largest number of classes for which a confusion matrix is kept: its size is the square of this number.
+const CONFUSION_CLASSES: usize = 1000;
 /// Largest height and width of the pictures of mistakes.
 const SHOWN: u32 = 64;
 
 /// Confusion matrix and the most confident mistakes.
 pub(crate) struct Details {
-    /// Counts by class (rows) and prediction (columns).
+    /// Counts by class (rows) and prediction (columns). Empty for more than [`CONFUSION_CLASSES`].
     confusion: Vec<Vec<usize>>,
     mistakes: Vec<Mistake>,
     seen: usize,
@@ -32,17 +34,20 @@ pub(crate) struct Details {
 
 impl Details {
     pub(crate) fn new(classes: usize) -> Self {
-        Self { confusion: vec![vec![0; classes]; classes], mistakes: Vec::new(), seen: 0 }
+        let counted = if classes <= CONFUSION_CLASSES { classes } else { 0 };
+        Self { confusion: vec![vec![0; counted]; counted], mistakes: Vec::new(), seen: 0 }
     }
 
     /// Adds the next images, in stored order.
-    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
+    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u16]) {
         for (answer, &label) in scores.answers().zip(labels) {
             let (index, label) = (self.seen, usize::from(label));
             self.seen += 1;
             // There is no prediction if a score is NaN.
             let Some((answer, probability)) = answer else { continue };
-            self.confusion[label][answer] += 1;
+            if let Some(row) = self.confusion.get_mut(label) {
+                row[answer] += 1;
+            }
             if answer != label {
                 let png = String::new();
                 self.mistakes.push(Mistake { index, label, answer, probability, png });

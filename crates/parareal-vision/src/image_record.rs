@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use parareal_data::{
-    DataError, Dataset, DatasetName, ImageSet, LoadOptions, Normalization, Preprocessing,
+    DataError, Dataset, DatasetName, ImageSet, LoadOptions, MAX_CLASSES, Normalization,
+    Preprocessing,
 };
 use parareal_run::Manifest;
 use parareal_train::TrainError;
@@ -83,7 +84,7 @@ impl ImageRecord {
         if !matches!(channels, 1 | 3)
             || !sides
             || !inside
-            || !(1..=256).contains(&class_names.len())
+            || !(1..=MAX_CLASSES).contains(&class_names.len())
         {
             return Err("invalid shape or number of classes of the images");
         }

@@ -67,7 +67,7 @@ impl ImageTask {
 impl Task for ImageTask {
     type Network = ImageNetwork;
     type Loss = SoftTargetCrossEntropy;
-    type Labels = Vec<u8>;
+    type Labels = Vec<u16>;
 
     fn model(&self) -> &Model<ImageNetwork, SoftTargetCrossEntropy> {
         &self.model
@@ -107,7 +107,7 @@ impl Task for ImageTask {
         Ok(Box::new(batches.map(move |batch| Ok(tensors(batch.map_err(VisionError::from)?)))))
     }
 
-    fn wrong(&self, output: Tensor<2>, labels: &Vec<u8>) -> Option<usize> {
+    fn wrong(&self, output: Tensor<2>, labels: &Vec<u16>) -> Option<usize> {
         Some(Scores::read(output).wrong(labels))
     }
 

@@ -21,7 +21,7 @@ impl Default for Summary {
 }
 
 impl Summary {
-    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u8]) {
+    pub(crate) fn add(&mut self, scores: &Scores, labels: &[u16]) {
         self.first.add(labels.len(), Some(scores.wrong(labels)), scores.loss(labels));
         self.outside_five += scores.outside(5, labels);
         self.finite &= scores.are_finite();
@@ -69,15 +69,15 @@ impl Scores {
 
     /// Returns the number of images whose class does not have the highest score. An image with a NaN score
     /// counts as wrong.
-    pub(crate) fn wrong(&self, labels: &[u8]) -> usize {
+    pub(crate) fn wrong(&self, labels: &[u16]) -> usize {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         images.filter(|(scores, label)| best(scores) != Some(usize::from(**label))).count()
     }
 
     /// Returns the number of images whose class is not among the `count` classes with the highest scores.
     /// Among equal scores, the lower class number ranks higher. An image with a NaN score counts as wrong.
-    pub(crate) fn outside(&self, count: usize, labels: &[u8]) -> usize {
-        let is_outside = |scores: &[f32], label: u8| {
+    pub(crate) fn outside(&self, count: usize, labels: &[u16]) -> usize {
+        let is_outside = |scores: &[f32], label: u16| {
             let Some(&own) = scores.get(usize::from(label)) else { return true };
             let before = scores.iter().take(usize::from(label)).filter(|&&score| score == own);
             let higher = scores.iter().filter(|&&score| score > own).count() + before.count();
@@ -102,7 +102,7 @@ impl Scores {
     }
 
     /// Returns the mean cross entropy.
-    pub(crate) fn loss(&self, labels: &[u8]) -> f64 {
+    pub(crate) fn loss(&self, labels: &[u16]) -> f64 {
         let images = self.values.chunks_exact(self.classes).zip(labels);
         let total: f64 = images.map(|(scores, &label)| cross_entropy(scores, label)).sum();
         total / labels.len().max(1) as f64
@@ -131,7 +131,7 @@ fn best(scores: &[f32]) -> Option<usize> {
     best.map(|(class, _)| class)
 }
 
-fn cross_entropy(scores: &[f32], label: u8) -> f64 {
+fn cross_entropy(scores: &[f32], label: u16) -> f64 {
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shifted = |score: f32| f64::from(score) - f64::from(highest);
     let total: f64 = scores.iter().map(|&score| shifted(score).exp()).sum();

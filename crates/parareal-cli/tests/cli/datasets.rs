@@ -2,6 +2,7 @@
 use std::fs;
 
 use parareal_testing::real_images;
+use serde_json::Value;
 
 use crate::common::{errors, metrics, parareal, train};
 
@@ -69,4 +70,34 @@ fn a_folder_of_images_by_class_trains() {
     let output = parareal(folder.path(), &["predict", "run", image, "--json"]);
     let answer = &crate::common::json(&output)[0]["answers"][0];
     assert_eq!(answer["name"], "class 1", "{}", errors(&output));
+}
+
+#[test]
+fn a_folder_may_have_more_classes_than_a_byte_can_number() {
+    const CLASSES: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    for split in ["train", "test"] {
+        for class in 0..CLASSES {
+            let classes = folder.path().join(format!("images/{split}/class {class:03}"));
+            fs::create_dir_all(&classes).unwrap();
+            let color = image::Rgb([class as u8, (class / 2) as u8, 90]);
+            image::RgbImage::from_pixel(8, 8, color).save(classes.join("0.png")).unwrap();
+        }
+    }
+    let more = ["--dataset", "folder", "--data-dir", "images", "--output", "run", "--width", "2"];
+    train(folder.path(), &[&more[..], &["--epochs", "1", "--batch-size", "60"]].concat());
+    let output = parareal(folder.path(), &["eval", "run", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let evaluations = folder.path().join("run/evaluations");
+    let file = fs::read_dir(evaluations).unwrap().next().unwrap().unwrap().path();
+    let record: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let rows = record["confusion"].as_array().unwrap();
+    assert_eq!(rows.len(), CLASSES);
+    for row in rows {
+        let counts = row.as_array().unwrap();
+        let images: u64 = counts.iter().map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!((counts.len(), images), (CLASSES, 1));
+    }
+    let output = parareal(folder.path(), &["predict", "run", "images/test/class 299/0.png"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
 }

@@ -89,3 +89,27 @@ fn networks_that_do_not_exist_are_refused() {
         assert!(message.contains(part) && message.lines().count() == 1, "{message}");
     }
 }
+
+#[test]
+fn a_batch_of_one_image_that_has_one_pixel_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = ["--network", "resnet50", "--width", "4", "--limit-test", "10", "--epochs", "1"];
+    let train = |more: &[&str]| {
+        let arguments = [&["train"][..], &network, more].concat();
+        let output = parareal(folder.path(), &arguments);
+        (output.status.code(), errors(&output))
+    };
+    // 32x32 pixels are halved five times.
+    for more in [
+        &["--limit-train", "9", "--batch-size", "8"][..],
+        &["--limit-train", "8", "--batch-size", "1"],
+        &["--limit-train", "11", "--batch-size", "8", "--replicas", "2"],
+    ] {
+        let (code, message) = train(more);
+        assert!(code == Some(2) && message.lines().count() == 1, "{message}");
+        assert!(message.contains("normalizes images of 1x1 pixels"), "{message}");
+    }
+    assert!(!folder.path().join("runs").exists());
+    let (code, message) = train(&["--limit-train", "10", "--batch-size", "8"]);
+    assert_eq!(code, Some(0), "{message}");
+}

@@ -20,7 +20,7 @@ pub struct Batch {
     /// Normalized pixels, `[n, c, h, w]` in row-major order.
     pub images: Vec<f32>,
     /// Labels of the `n` images.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
     /// Number of images, channels, rows and columns: `[n, c, h, w]`.
     pub shape: [usize; 4],
     /// The other labels of mixed images; `None` if the images are not mixed.
@@ -31,7 +31,7 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixedLabels {
     /// Label of the image that each of the `n` images is mixed with.
-    pub others: Vec<u8>,
+    pub others: Vec<u16>,
     /// Share of an image's own label, from 0 to 1. The other label has the rest.
     pub share: f64,
 }
@@ -57,7 +57,7 @@ impl Batch {
 
     /// Returns the label with the largest share in each image: its own label if both have one half.
     #[must_use]
-    pub fn dominant_labels(&self) -> &[u8] {
+    pub fn dominant_labels(&self) -> &[u16] {
         match &self.mixed {
             Some(mixed) if mixed.share < 0.5 => &mixed.others,
             _ => &self.labels,
@@ -239,7 +239,7 @@ impl Batches<'_> {
         let (count, len) = (positions.len(), set.image_len());
         let number = (positions.start / self.batch_size) as u64;
         let indices: Vec<usize> = positions.map(|position| self.index(position)).collect();
-        let labels: Vec<u8> = indices.iter().map(|&index| set.label(index)).collect();
+        let labels: Vec<u16> = indices.iter().map(|&index| set.label(index)).collect();
         let mut images = if set.files().is_some() {
             let images = in_parallel(count, |position| {
                 let mut values = vec![0.0; len];
@@ -296,7 +296,7 @@ mod tests {
 
     /// Eleven images of two channels and 3x3 pixels. The values of image `i` start at `18 * i`.
     fn set() -> ImageSet {
-        let labels: Vec<u8> = (0..11).collect();
+        let labels: Vec<u16> = (0..11).collect();
         ImageSet::new(2, 3, 3, 11, (0..198).collect(), labels).unwrap()
     }
 

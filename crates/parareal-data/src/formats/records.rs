@@ -37,7 +37,7 @@ pub(crate) struct Records {
     /// Pixels `[n, 3, 32, 32]`.
     pub(crate) pixels: Vec<u8>,
     /// A label for each image.
-    pub(crate) labels: Vec<u8>,
+    pub(crate) labels: Vec<u16>,
 }
 
 impl RecordFormat {
@@ -84,7 +84,7 @@ impl RecordFormat {
             }
             let (labels, pixels) = record.split_at(self.labels.len());
             self.check(file, labels, count)?;
-            records.labels.extend(labels.last());
+            records.labels.extend(labels.last().copied().map(u16::from));
             records.pixels.extend_from_slice(pixels);
         }
         if records.labels.is_empty() {

@@ -52,12 +52,12 @@ mod tests {
 
     /// Images of one pixel. The pixel is the label plus one.
     fn set(len: u8) -> ImageSet {
-        ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len).collect()).unwrap()
+        ImageSet::new(1, 1, 1, 256, (1..=len).collect(), (0..len.into()).collect()).unwrap()
     }
 
     /// The same images as `set`, labeled with `classes` classes in turn.
     fn in_classes(len: u8, classes: u8) -> ImageSet {
-        let labels = (0..len).map(|index| index % classes).collect();
+        let labels = (0..len).map(|index| u16::from(index % classes)).collect();
         ImageSet::new(1, 1, 1, usize::from(classes), (1..=len).collect(), labels).unwrap()
     }
 

@@ -8,6 +8,9 @@ use crate::images::crop::Crop;
 use crate::images::file_images::FileImages;
 use crate::images::resample::{PixelLayout, Pixels, resample};
 
+/// Maximum number of classes, since a label is a 16-bit number.
+pub const MAX_CLASSES: usize = 1 << 16;
+
 /// Images as stored: 8 bits per pixel and channel, NCHW, with one label each.
 ///
 /// All images of a set have the same shape `[channels, height, width]`. Labels are class numbers,
@@ -22,7 +25,7 @@ pub struct ImageSet {
     width: usize,
     classes: usize,
     pixels: Store,
-    labels: Vec<u8>,
+    labels: Vec<u16>,
 }
 
 /// Place of the pixels of a set.
@@ -40,7 +43,7 @@ impl ImageSet {
     /// # Errors
     ///
     /// [`DataError::Shape`] if a dimension is zero or too large, or there is no class or more than
-    /// 256; [`DataError::PixelCount`] if the length of `pixels` does not match the shape;
+    /// [`MAX_CLASSES`]; [`DataError::PixelCount`] if the length of `pixels` does not match the shape;
     /// [`DataError::Label`] for a label that is not less than `classes`.
     pub fn new(
         channels: usize,
@@ -48,12 +51,12 @@ impl ImageSet {
         width: usize,
         classes: usize,
         pixels: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u16>,
     ) -> Result<Self, DataError> {
         let image_len = channels
             .checked_mul(height)
             .and_then(|len| len.checked_mul(width))
-            .filter(|&len| len > 0 && (1..=256).contains(&classes))
+            .filter(|&len| len > 0 && (1..=MAX_CLASSES).contains(&classes))
             .ok_or(DataError::Shape { channels, height, width, classes })?;
         if labels.len().checked_mul(image_len) != Some(pixels.len()) {
             let found = pixels.len();
@@ -66,7 +69,7 @@ impl ImageSet {
     }
 
     /// Creates a set of images in files, with one label for each.
-    pub(crate) fn in_files(images: FileImages, labels: Vec<u8>, classes: usize) -> Self {
+    pub(crate) fn in_files(images: FileImages, labels: Vec<u16>, classes: usize) -> Self {
         let side = images.size();
         let pixels = Store::Files(images);
         Self { channels: 3, height: side, width: side, classes, pixels, labels }
@@ -143,12 +146,12 @@ impl ImageSet {
     /// # Panics
     ///
     /// If `index` is not less than [`len`](Self::len).
-    pub fn label(&self, index: usize) -> u8 {
+    pub fn label(&self, index: usize) -> u16 {
         self.labels[index]
     }
 
     /// The labels of all images, in stored order.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -190,9 +193,9 @@ impl ImageSet {
     }
 
     /// Replaces each label by `numbers[label]`.
-    pub(crate) fn relabeled(self, numbers: &[u8], classes: usize) -> Result<Self, DataError> {
+    pub(crate) fn relabeled(self, numbers: &[u16], classes: usize) -> Result<Self, DataError> {
         let Self { channels, height, width, pixels, labels, .. } = self;
-        let labels: Vec<u8> = labels.iter().map(|&label| numbers[usize::from(label)]).collect();
+        let labels: Vec<u16> = labels.iter().map(|&label| numbers[usize::from(label)]).collect();
         let shape = Self::new(channels, height, width, classes, Vec::new(), Vec::new())?;
         if let Some((index, label)) = first_outside(&labels, classes) {
             return Err(DataError::Label { index, label, classes });
@@ -259,8 +262,11 @@ impl fmt::Debug for ImageSet {
 }
 
 /// Returns the first label that is not less than `classes`, with its position.
-pub(crate) fn first_outside(labels: &[u8], classes: usize) -> Option<(usize, u8)> {
-    labels.iter().copied().enumerate().find(|&(_, label)| usize::from(label) >= classes)
+pub(crate) fn first_outside<L: Copy + Into<usize>>(
+    labels: &[L],
+    classes: usize,
+) -> Option<(usize, L)> {
+    labels.iter().copied().enumerate().find(|&(_, label)| label.into() >= classes)
 }
 
 #[cfg(test)]
@@ -280,6 +286,14 @@ mod tests {
         assert_eq!(set.label(1), 1);
         assert_eq!(set.labels(), [3, 1]);
         assert!(!set.is_empty());
+    }
+
+    #[test]
+    fn a_set_has_as_many_classes_as_labels_can_tell_apart() {
+        let set = |classes, label| ImageSet::new(1, 1, 1, classes, vec![0], vec![label]);
+        assert_eq!(set(MAX_CLASSES, u16::MAX).unwrap().label(0), 65_535);
+        assert!(matches!(set(MAX_CLASSES + 1, 0), Err(DataError::Shape { .. })));
+        assert!(matches!(set(1000, 1000), Err(DataError::Label { label: 1000, .. })));
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Split {
         files.extend([images.file.path, labels.file.path]);
         let Preprocessing { channels, height, width, .. } = PREPROCESSING;
         let pixels = PREPROCESSING.pad(&images.bytes);
-        ImageSet::new(channels, height, width, CLASSES, pixels, labels.bytes)
+        let labels = labels.bytes.into_iter().map(u16::from).collect();
+        ImageSet::new(channels, height, width, CLASSES, pixels, labels)
     }
 }
 

@@ -140,7 +140,7 @@ pub(crate) fn read_from(
     })?;
     let missing = |name| file.error(FileFault::Truncated, format!("no array {name}"));
     let pixels: Vec<u8> = pixels.ok_or_else(|| missing("X"))?;
-    let labels: Vec<u8> = labels.ok_or_else(|| missing("y"))?;
+    let labels: Vec<u16> = labels.ok_or_else(|| missing("y"))?;
     let images = pixels.len() / IMAGE_LEN;
     if images != labels.len() {
         let found = format!("{images} images and {} labels", labels.len());
@@ -187,7 +187,7 @@ fn read_labels(
     file: &DataFile,
     array: &mut Array<'_>,
     max: usize,
-) -> Result<Vec<u8>, Box<FileError>> {
+) -> Result<Vec<u16>, Box<FileError>> {
     let count = match array.dimensions[..] {
         [count, 1] => count as usize,
         _ => 0,
@@ -199,7 +199,7 @@ fn read_labels(
     for index in 0..count {
         array.fill(&mut bytes)?;
         let number = storage.number(&bytes, order);
-        let label = (1..=10_u8).find(|&label| f64::from(label) == number).ok_or_else(|| {
+        let label = (1..=10_u16).find(|&label| f64::from(label) == number).ok_or_else(|| {
             let expected = "labels from 1 to 10 (10 is the digit 0)".to_owned();
             let found = format!("label {number} at image {index}");
             file.with_expected(expected).error(FileFault::Label, found)

@@ -120,7 +120,7 @@ fn all_images_are_loaded_for_evaluation() {
     picture(&folder.path().join("green/0.png"), [0, 250, 0], 9, 9);
     assert_eq!(load(folder.path(), None).unwrap().class_names, ["Test", "green"]);
     let error = load(&folder.path().join("green"), None).unwrap_err().to_string();
-    assert!(error.contains("expected 1 to 256 folders") && error.ends_with("found 0"), "{error}");
+    assert!(error.contains("expected 1 to 65536 folders") && error.ends_with("found 0"), "{error}");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn folders_without_images_by_class_are_refused_in_one_line() {
         let message = load(folder.path()).unwrap_err().to_string();
         assert!(message.contains(part) && message.lines().count() == 1, "{message}");
     };
-    message("expected 2 to 256 folders with PNG or JPEG files, one for each class, found 0");
+    message("expected 2 to 65536 folders with PNG or JPEG files, one for each class, found 0");
     picture(&folder.path().join("one/0.png"), [1, 2, 3], 4, 4);
     message("one for each class, found 1");
     picture(&folder.path().join("two/0.png"), [1, 2, 3], 4, 4);

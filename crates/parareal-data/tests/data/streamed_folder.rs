@@ -170,7 +170,7 @@ fn damaged_files_are_found_when_a_folder_is_indexed_or_checked() {
         let text = load(folder.path()).unwrap_err().to_string();
         assert!(text.contains(part) && text.lines().count() == 1, "{text}");
     };
-    refused("expected 2 to 256 folders with PNG or JPEG files, one for each class, found 0");
+    refused("expected 2 to 65536 folders with PNG or JPEG files, one for each class, found 0");
     for name in ["a/0.png", "a/1.png", "a/2.png", "b/0.png"] {
         save(folder.path(), name, &noise(1, 50, 50));
     }

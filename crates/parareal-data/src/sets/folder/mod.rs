@@ -10,7 +10,7 @@ use crate::batches::augmentation::Augmentation;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::images::file_images::FileImages;
-use crate::images::image_set::ImageSet;
+use crate::images::image_set::{ImageSet, MAX_CLASSES};
 use crate::images::preprocessing::{Preprocessing, STRETCHED};
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
@@ -23,9 +23,6 @@ use tree::{ImageFiles, ImageTree, LeftOut};
 /// Images have three channels (red, green, blue) and by default 32x32 pixels.
 const PREPROCESSING: Preprocessing =
     Preprocessing { channels: 3, height: STRETCHED, width: STRETCHED, padding: 0 };
-
-/// Maximum number of classes, since a label is a byte.
-const MAX_CLASSES: usize = 256;
 
 /// Definition of folders of images.
 pub(crate) static FOLDER: Definition = Definition {
@@ -156,7 +153,7 @@ fn read(
     let mut labels = Vec::new();
     let files = names.iter().enumerate().flat_map(|(label, name)| {
         let files = classes.remove(name).unwrap_or_default();
-        labels.resize(labels.len() + files.len(), label as u8);
+        labels.resize(labels.len() + files.len(), label as u16);
         files
     });
     if side > STRETCHED {

@@ -105,13 +105,13 @@ fn first_images(split: Split, count: usize) -> Result<ImageSet, DataError> {
 /// Draws image `index` of a split, and returns its pixels `[3, 32, 32]` and its label.
 ///
 /// The label is `index % 10`, so that any ten consecutive images show each shape once.
-pub fn draw(seed: u64, split: Split, index: usize) -> ([u8; IMAGE_LEN], u8) {
+pub fn draw(seed: u64, split: Split, index: usize) -> ([u8; IMAGE_LEN], u16) {
     let mut image = [0; IMAGE_LEN];
     let label = draw_into(seed, split, index, &mut image);
     (image, label)
 }
 
-fn draw_into(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u8 {
+fn draw_into(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u16 {
     let purpose = match split {
         Split::Training => Purpose::TrainingShape,
         Split::Test => Purpose::TestShape,
@@ -129,7 +129,7 @@ fn draw_into(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u8 {
     paint_shape(rng, &mut canvas, class, color);
     let strength = rng.between(0.02, 0.06);
     canvas.write(|| strength * bell(rng), image);
-    class as u8
+    class as u16
 }
 
 /// Paints a shape of random size, position and rotation; at most a tip of it lies outside the image.
