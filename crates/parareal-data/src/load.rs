@@ -84,10 +84,7 @@ pub(crate) fn load(
         return Err(DataError::NoTrainingImages { dataset: name });
     }
     check_size(name, options)?;
-    match name {
-        DatasetName::Folder => folder::load(options, progress),
-        _ => (sets::definition(name).load)(options),
-    }
+    (sets::definition(name).load)(options, progress)
 }
 
 /// Checks the size of the images.

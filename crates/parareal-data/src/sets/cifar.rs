@@ -44,7 +44,7 @@ pub(crate) static CIFAR_10: Definition = Definition {
         deviation: &[0.2470, 0.2435, 0.2616],
     },
     augmentation: Augmentation::CropFlip { padding: 4 },
-    load: |options| FILES_10.load(options),
+    load: |options, _| FILES_10.load(options),
 };
 
 static PUBLICATION_10: Publication = Publication {
@@ -92,7 +92,7 @@ pub(crate) static CIFAR_100: Definition = Definition {
         deviation: &[0.2673, 0.2564, 0.2762],
     },
     augmentation: Augmentation::CropFlip { padding: 4 },
-    load: |options| FILES_100.load(options),
+    load: |options, _| FILES_100.load(options),
 };
 
 static PUBLICATION_100: Publication = Publication {

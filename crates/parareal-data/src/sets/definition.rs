@@ -9,6 +9,7 @@ use crate::images::normalization::Normalization;
 use crate::images::preprocessing::Preprocessing;
 use crate::name::DatasetName;
 use crate::options::LoadOptions;
+use crate::progress::LoadProgress;
 
 /// Everything that is known about a data set before it is loaded.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct Definition {
     pub(crate) statistics: Statistics,
     /// The usual augmentation of its training images.
     pub(crate) augmentation: Augmentation,
-    /// Loads the set; the limit on training images is at least 1.
-    pub(crate) load: fn(&LoadOptions) -> Result<Loaded, DataError>,
+    /// Loads the set and reports its progress; the limit on training images is at least 1.
+    pub(crate) load: fn(&LoadOptions, &dyn Fn(LoadProgress)) -> Result<Loaded, DataError>,
 }
 
 /// The origin of the images of a data set.

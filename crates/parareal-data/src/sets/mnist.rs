@@ -39,7 +39,7 @@ pub(crate) static MNIST: Definition = Definition {
     // 0.3081.
     statistics: Statistics::Constant { mean: &[0.100_036_93], deviation: &[0.275_217_35] },
     augmentation: Augmentation::None,
-    load,
+    load: |options, _| load(options),
 };
 
 static PUBLICATION: Publication = Publication {

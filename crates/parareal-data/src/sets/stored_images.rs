@@ -146,7 +146,7 @@ mod tests {
         preprocessing: Preprocessing { channels: 1, height: 1, width: 1, padding: 0 },
         statistics: Statistics::Constant { mean: &[0.0], deviation: &[1.0] },
         augmentation: Augmentation::None,
-        load: |_| unreachable!(),
+        load: |_, _| unreachable!(),
     };
 
     /// `len` images of one pixel.

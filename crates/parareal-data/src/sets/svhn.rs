@@ -46,7 +46,7 @@ pub(crate) static SVHN: Definition = Definition {
         deviation: &[0.1980, 0.2010, 0.1970],
     },
     augmentation: Augmentation::None,
-    load,
+    load: |options, _| load(options),
 };
 
 static PUBLICATION: Publication = Publication {

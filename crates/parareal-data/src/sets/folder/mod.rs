@@ -34,15 +34,12 @@ pub(crate) static FOLDER: Definition = Definition {
     preprocessing: PREPROCESSING,
     statistics: Statistics::Measured,
     augmentation: Augmentation::CropFlip { padding: 4 },
-    load: |options| load(options, &|_| {}),
+    load,
 };
 
 /// Reads `DIR/CLASS/..`, or `DIR/train/CLASS/..` with `DIR/test/CLASS/..`, as [`ImageTree`] finds
 /// them.
-pub(crate) fn load(
-    options: &LoadOptions,
-    progress: &dyn Fn(LoadProgress),
-) -> Result<Loaded, DataError> {
+fn load(options: &LoadOptions, progress: &dyn Fn(LoadProgress)) -> Result<Loaded, DataError> {
     let root = FOLDER.data_dir(options)?;
     let tree = ImageTree::of(root)?;
     let ImageTree { training, test, .. } = &tree;

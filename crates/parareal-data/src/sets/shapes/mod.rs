@@ -56,7 +56,7 @@ pub(crate) static SHAPES: Definition = Definition {
         deviation: &[0.287_840_25, 0.293_389_6, 0.286_166_55],
     },
     augmentation: Augmentation::None,
-    load,
+    load: |options, _| load(options),
 };
 
 /// Split of the set.
