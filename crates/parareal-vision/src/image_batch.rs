@@ -5,7 +5,7 @@ use parareal_train::task::Batch;
 
 /// A batch of images `[batch, channels, height, width]` with the shares of their classes `[batch, classes]`, and the
 /// class numbers with the largest shares on the host.
-pub(crate) type ImageBatch = Batch<Tensor<4>, Tensor<2>, Vec<u8>>;
+pub(crate) type ImageBatch = Batch<Tensor<4>, Tensor<2>, Vec<u16>>;
 
 /// Converts a batch of images of this number of classes to tensors on the CPU.
 pub(crate) fn to_tensors(batch: parareal_data::Batch, classes: usize) -> ImageBatch {
