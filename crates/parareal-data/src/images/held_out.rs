@@ -74,8 +74,9 @@ mod tests {
             assert!(pixels.into_iter().eq(1..=len));
             for set in [train, test] {
                 assert!(
-                    (0..set.len())
-                        .all(|i| set.label(i) == (set.image(i).unwrap()[0] - 1) % classes)
+                    (0..set.len()).all(
+                        |i| set.label(i) == u16::from((set.image(i).unwrap()[0] - 1) % classes)
+                    )
                 );
             }
         }
