@@ -69,7 +69,9 @@ impl Evaluation {
         let EvaluationRecord { class_names, confusion, worst, .. } = &self.0;
         let classes = class_names.len();
         let (rows, columns) = (confusion.len(), confusion.iter().map(Vec::len));
-        if rows != 0 && (rows != classes || columns.clone().any(|columns| columns != classes)) {
+        // For many classes, there is no matrix. Files of earlier versions always have one.
+        let is_left_out = rows == 0 && self.0.images.is_some();
+        if !is_left_out && (rows != classes || columns.clone().any(|columns| columns != classes)) {
             let widest = columns.max().unwrap_or(0);
             return Err(format!(
                 "expected {classes} rows and columns in `confusion`, one for each of \
@@ -137,6 +139,13 @@ mod tests {
         assert_eq!(evaluation.0.confusion, [[3, 1], [0, 4]]);
         assert_eq!(evaluation.0.worst[0].index, 7);
         assert_eq!(evaluation.images(), 8);
+    }
+
+    #[test]
+    fn a_matrix_of_many_classes_may_be_left_out() {
+        let text = GOOD.replace("[[3, 1], [0, 4]]", "[], \"images\": 9");
+        let evaluation = Evaluation::parse(Path::new("e"), text.as_bytes()).unwrap();
+        assert_eq!(evaluation.images(), 9);
     }
 
     #[test]

@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn shapes_that_are_not_an_image_are_refused() {
         for (channels, height, classes) in
-            [(0, 2, 4), (1, 0, 4), (1, 2, 0), (1, 2, 257), (usize::MAX, 2, 4)]
+            [(0, 2, 4), (1, 0, 4), (1, 2, 0), (1, 2, MAX_CLASSES + 1), (usize::MAX, 2, 4)]
         {
             let error = ImageSet::new(channels, height, 3, classes, vec![], vec![]).unwrap_err();
             assert!(matches!(error, DataError::Shape { .. }), "{error}");
