@@ -84,8 +84,10 @@ fn a_folder_may_have_more_classes_than_a_byte_can_number() {
             image::RgbImage::from_pixel(8, 8, color).save(classes.join("0.png")).unwrap();
         }
     }
-    let more = ["--dataset", "folder", "--data-dir", "images", "--output", "run", "--width", "2"];
-    train(folder.path(), &[&more[..], &["--epochs", "1", "--batch-size", "60"]].concat());
+    let data = ["train", "--dataset", "folder", "--data-dir", "images", "--output", "run"];
+    let network = ["--depth", "11", "--width", "2", "--epochs", "1", "--batch-size", "60"];
+    let output = parareal(folder.path(), &[&data[..], &network].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let output = parareal(folder.path(), &["eval", "run", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let evaluations = folder.path().join("run/evaluations");
