@@ -11,6 +11,9 @@ use crate::name::DatasetName;
 use crate::options::LoadOptions;
 use crate::progress::LoadProgress;
 
+/// A function that loads a data set and reports its progress.
+pub(crate) type Load = fn(&LoadOptions, &dyn Fn(LoadProgress)) -> Result<Loaded, DataError>;
+
 /// Everything that is known about a data set before it is loaded.
 #[derive(Debug)]
 pub(crate) struct Definition {
@@ -21,8 +24,8 @@ pub(crate) struct Definition {
     pub(crate) statistics: Statistics,
     /// The usual augmentation of its training images.
     pub(crate) augmentation: Augmentation,
-    /// Loads the set and reports its progress; the limit on training images is at least 1.
-    pub(crate) load: fn(&LoadOptions, &dyn Fn(LoadProgress)) -> Result<Loaded, DataError>,
+    /// Loads the set; the limit on training images is at least 1.
+    pub(crate) load: Load,
 }
 
 /// The origin of the images of a data set.
