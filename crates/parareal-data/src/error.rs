@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use parareal_text::{OneLine, one_line};
+use parareal_text::{OneLine, list, one_line};
 
 use crate::formats::error::FileError;
 use crate::name::DatasetName;
+
+/// Largest number of classes that a message lists.
+const LISTED_CLASSES: usize = 20;
 
 /// An error from loading a data set or splitting it into batches.
 ///
@@ -53,7 +56,7 @@ pub enum DataError {
     #[error(
         "unknown class `{}`: expected one of {}; remove its images, or rename it",
         class.escape_debug(),
-        one_line(&known.join(", "))
+        list(known, LISTED_CLASSES)
     )]
     UnknownClass {
         /// The name of the class.

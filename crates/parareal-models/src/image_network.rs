@@ -302,11 +302,11 @@ impl ImageNetwork {
         self.stage_image(self.stages() - 1)
     }
 
-    /// Height and width, in pixels, of the smallest images that the network with these cuts normalizes over a batch; `None` for
+    /// Height and width, in pixels, of the smallest state that the network with these cuts normalizes over a batch; `None` for
     /// a vision transformer, which normalizes each patch by itself.
     ///
-    /// A batch of one such image of 1×1 pixels has one value per channel, whose normalized value is always 0.
-    pub fn smallest_batch_norm(&self, cuts: &Cuts) -> Option<usize> {
+    /// If it is 1, a batch of one image has one value for each channel, and its normalized value is always 0.
+    pub fn smallest_normalized_size(&self, cuts: &Cuts) -> Option<usize> {
         if matches!(self.architecture, Architecture::Vit { .. }) {
             return None;
         }

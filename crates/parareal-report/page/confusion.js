@@ -1,4 +1,4 @@
-// The confusion matrix, as a heat map that is readable for ten classes and usable for a thousand.
+// The confusion matrix, as a heat map that is readable for ten classes and usable for a few hundred.
 
 const LEVELS = 12;
 const NUMBERED = 16;

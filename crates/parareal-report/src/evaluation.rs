@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use parareal_run::EvaluationRecord;
 use parareal_run::names::{self, EVALUATIONS, OLD_EVALUATION};
+use parareal_run::{CONFUSION_CLASSES, EvaluationRecord};
 use serde::Serialize;
 
 use crate::ReportError;
@@ -69,8 +69,7 @@ impl Evaluation {
         let EvaluationRecord { class_names, confusion, worst, .. } = &self.0;
         let classes = class_names.len();
         let (rows, columns) = (confusion.len(), confusion.iter().map(Vec::len));
-        // For many classes, there is no matrix. Files of earlier versions always have one.
-        let is_left_out = rows == 0 && self.0.images.is_some();
+        let is_left_out = rows == 0 && classes > CONFUSION_CLASSES;
         if !is_left_out && (rows != classes || columns.clone().any(|columns| columns != classes)) {
             let widest = columns.max().unwrap_or(0);
             return Err(format!(
@@ -144,8 +143,12 @@ mod tests {
     #[test]
     fn a_matrix_of_many_classes_may_be_left_out() {
         let text = GOOD.replace("[[3, 1], [0, 4]]", "[], \"images\": 9");
-        let evaluation = Evaluation::parse(Path::new("e"), text.as_bytes()).unwrap();
+        let names: Vec<String> = (0..=CONFUSION_CLASSES).map(|class| class.to_string()).collect();
+        let names = serde_json::to_string(&names).unwrap();
+        let many = text.replace(r#"["cat", "dog"]"#, &names);
+        let evaluation = Evaluation::parse(Path::new("e"), many.as_bytes()).unwrap();
         assert_eq!(evaluation.images(), 9);
+        assert!(message(&text).contains("got 0 rows of up to 0"));
     }
 
     #[test]

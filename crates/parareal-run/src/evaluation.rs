@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Largest number of classes for which a confusion matrix is kept: its size is the square of this number.
+pub const CONFUSION_CLASSES: usize = 1000;
+
 /// Details of the evaluation of one checkpoint: the confusion matrix and the most confident
 /// mistakes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +21,7 @@ pub struct EvaluationRecord {
     /// Name of each class.
     pub class_names: Vec<String>,
     /// Confusion matrix: the number of images by class (row) and predicted class (column). Empty for more than
-    /// 1,000 classes.
+    /// [`CONFUSION_CLASSES`].
     pub confusion: Vec<Vec<usize>>,
     /// The most confident mistakes.
     #[serde(default)]

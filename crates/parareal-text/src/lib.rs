@@ -28,6 +28,20 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// Joins names with commas. Of more than `most` names, the first ones are followed by the number of the others.
+///
+/// ```
+/// assert_eq!(parareal_text::list(&["a", "b", "c"], 2), "a, b and 1 more");
+/// ```
+pub fn list(names: &[impl AsRef<str>], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
+    let shown = one_line(&shown.join(", "));
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Returns a number with a noun in the singular or plural, such as `1 rank` or `2 ranks`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {

@@ -74,6 +74,8 @@ impl ClassificationRun {
         StepTimeline::check(timeline.as_ref(), group, config.run.executor)?;
         let loaded = || {
             let (task, summary) = load(group, &config, &|progress| preparation.on_load(progress))?;
+            // A run of an earlier version may go on.
+            check_smallest_batch(&config, task.images().0)?;
             let initial = initial_weights(&config, &task.record)?;
             Ok::<_, VisionError>((task, summary, initial))
         };
@@ -249,27 +251,27 @@ pub(crate) fn load(
     config.run.check_devices(group)?;
     let task = ImageTask::load(config, progress)?;
     let train = &task.dataset.train;
-    check_smallest_batch(config, train.len())?;
     let summary = config.network.summary(train.channels(), train.classes())?;
     Ok((task, summary))
 }
 
-/// Checks that no batch, or part of one that a replica receives, has only one value of a channel to normalize.
+/// Checks that no batch, or part of one that a replica receives, has a single value of a channel to normalize.
 fn check_smallest_batch(config: &Config, images: usize) -> Result<(), VisionError> {
     let NetworkConfig { net, cuts, .. } = &config.network;
     let RunConfig { batch_size, replicas, .. } = config.run;
-    let last = match images.checked_rem(batch_size) {
-        Some(0) | None => batch_size,
+    let smallest = match images.checked_rem(batch_size) {
+        Some(0) | None => batch_size.min(images),
         Some(rest) => rest,
     };
-    if last / replicas.max(1) != 1 || net.smallest_batch_norm(cuts) != Some(1) {
+    if smallest / replicas.max(1) != 1 || net.smallest_normalized_size(cuts) != Some(1) {
         return Ok(());
     }
-    let whose = if replicas > 1 { "for a replica " } else { "" };
+    let whose = if replicas > 1 { " for a replica" } else { "" };
+    let (name, size) = (net.architecture(), net.image_size());
     let expected = format!(
-        "the last batch of the {images} training images has one image {whose}only, and {} normalizes images of 1x1 pixels, \
-         of which a batch must have at least two; choose another size",
-        net.name()
+        "the smallest batch of the {images} training images has a single image{whose}, but {name} reduces images of \
+         {size}x{size} pixels to one pixel, whose batch normalization needs at least two images; change the batch \
+         size or the number of training images, or use larger images"
     );
     Err(VisionError::setting("batch-size", batch_size, expected))
 }

@@ -29,7 +29,7 @@ const INK: Rgb<u8> = Rgb([32, 32, 32]);
 /// data set has an augmentation, or TrivialAugment, random erasing or mixing is given, the same images after all of them are
 /// drawn below them. For mixing, the images are in batches of eight in random order.
 ///
-/// At most the first twenty classes are shown.
+/// At most the first twenty classes are shown. Their number is returned.
 ///
 /// # Errors
 /// If the sheet cannot be drawn ([`TrainError::Picture`]), or [`OutputFile::write`] fails.
@@ -39,7 +39,7 @@ pub fn contact_sheet(
     erasing: Option<RandomErasing>,
     mixing: Option<Mixing>,
     output: &OutputFile,
-) -> Result<(), VisionError> {
+) -> Result<usize, VisionError> {
     let set = &dataset.train;
     let classes: Vec<usize> = (0..set.classes().min(ROWS)).collect();
     let chosen: Vec<Vec<usize>> = classes
@@ -87,7 +87,8 @@ pub fn contact_sheet(
         path: output.path().to_path_buf(),
         message: error.to_string(),
     })?;
-    Ok(output.write(content.get_ref())?)
+    output.write(content.get_ref())?;
+    Ok(classes.len())
 }
 
 /// Random changes to training images.

@@ -11,7 +11,7 @@ use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, RgbImage};
 use parareal_data::{DataError, Dataset, ImageSet};
-use parareal_run::{EvaluationRecord, Mistake, Position, names};
+use parareal_run::{CONFUSION_CLASSES, EvaluationRecord, Mistake, Position, names};
 use parareal_train::{TrainError, folder};
 
 use crate::VisionError;
@@ -19,8 +19,6 @@ use crate::scores::Scores;
 
 /// Number of the most confident mistakes that are kept.
 const WORST: usize = 40;
-/// Largest number of classes for which a confusion matrix is kept: its size is the square of this number.
-const CONFUSION_CLASSES: usize = 1000;
 /// Largest height and width of the pictures of mistakes.
 const SHOWN: u32 = 64;
 

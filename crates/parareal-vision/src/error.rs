@@ -7,7 +7,7 @@ use parareal::net::NetError;
 use parareal::plan::PlanError;
 use parareal_data::DataError;
 use parareal_models::{ArchitectureError, CostError};
-use parareal_text::{OneLine, one_line};
+use parareal_text::{OneLine, list, one_line};
 use parareal_train::{SharedError, TrainError};
 use thiserror::Error;
 
@@ -72,9 +72,8 @@ pub enum VisionError {
     },
     /// Images whose classes, or whose class numbers, differ from those of a run.
     #[error(
-        "the classes of the images differ from those of the run in {path}: expected {}, got {}",
-        one_line(&theirs.join(", ")),
-        one_line(&ours.join(", ")),
+        "the classes of the images differ from those of the run in {path}: {}",
+        difference(theirs, ours),
         path = OneLine(path)
     )]
     OtherClasses {
@@ -187,5 +186,42 @@ impl SharedError for VisionError {
 
     fn agreed(self, rank: Option<usize>, bad_input: bool) -> Self {
         Self::Agreed { rank, error: Box::new(self), bad_input }
+    }
+}
+
+/// Largest number of classes that a message lists.
+const LISTED_CLASSES: usize = 20;
+
+/// Describes how classes differ: with all names if there are few, otherwise with the first class that differs.
+fn difference(theirs: &[String], ours: &[String]) -> String {
+    let name = |names: &[String], class: usize| match names.get(class) {
+        Some(name) => format!("`{}`", one_line(name)),
+        None => "absent".into(),
+    };
+    if theirs.len().max(ours.len()) <= LISTED_CLASSES {
+        let [theirs, ours] = [theirs, ours].map(|names| list(names, LISTED_CLASSES));
+        return format!("expected {theirs}, got {ours}");
+    }
+    let numbers = format!("expected {} classes, got {}", theirs.len(), ours.len());
+    let class =
+        (0..theirs.len().max(ours.len())).find(|&class| theirs.get(class) != ours.get(class));
+    let class = class.unwrap_or_default();
+    format!("{numbers}; class {class} is {} instead of {}", name(ours, class), name(theirs, class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_differ_are_described_in_few_words() {
+        let names = |count: usize| (0..count).map(|class| format!("c{class}")).collect::<Vec<_>>();
+        assert_eq!(difference(&names(2), &names(1)), "expected c0, c1, got c0");
+        let mut others = names(300);
+        others[200] = "x\ny".into();
+        let expected = "expected 300 classes, got 300; class 200 is `x\\ny` instead of `c200`";
+        assert_eq!(difference(&names(300), &others), expected);
+        let expected = "expected 300 classes, got 299; class 299 is absent instead of `c299`";
+        assert_eq!(difference(&names(300), &names(299)), expected);
     }
 }

@@ -92,7 +92,12 @@ impl NetworkConfig {
             let expected = format!(
                 "expected a network of at most {MAX_CHANNELS} channels, but its last stage has {channels}"
             );
-            return Err(VisionError::setting("width", settings.width, expected));
+            return Err(match settings.network {
+                Some(name) if settings.width == name.default_width() => {
+                    VisionError::setting("network", name, expected)
+                }
+                _ => VisionError::setting("width", settings.width, expected),
+            });
         }
         let (cutting, cuts) = match &settings.cuts {
             CutsSetting::Even => (Cutting::Even, net.default_cuts(settings.subnetworks)?),

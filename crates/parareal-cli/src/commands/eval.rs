@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Eval) -> Result<Ending, Failure> {
         ))?;
     }
     if let Some(path) = &evaluation.details {
-        note(&format!("the confusion matrix and the worst mistakes are in {}", path.display()));
+        note(&format!("details of the evaluation are in {}", path.display()));
     }
     Ok(Ending::Done)
 }

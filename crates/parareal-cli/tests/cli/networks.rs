@@ -80,7 +80,14 @@ fn networks_that_do_not_exist_are_refused() {
         (&["--network", "wide-resnet-27-2"], "expected a depth of 6n+4; try 22 or 28"),
         (&["--network", "wide-resnet-28-1"], "a widening factor of at least 2"),
         (&["--network", "wide-resnet-28-2", "--depth", "20"], "has 28 layers; leave it unset"),
-        (&["--network", "wide-resnet-28-1000"], "at most 16384 channels"),
+        (
+            &["--network", "wide-resnet-28-1000"],
+            "`wide-resnet-28-1000` for network: expected a network of",
+        ),
+        (
+            &["--network", "vgg16", "--width", "3000"],
+            "`3000` for width: expected a network of at most",
+        ),
         (&["--network", "wide-resnet-28-2", "--costs", "paper"], "the paper's Table 2"),
     ] {
         let output = parareal(folder.path(), &[&["plan"], arguments].concat());
@@ -93,23 +100,32 @@ fn networks_that_do_not_exist_are_refused() {
 #[test]
 fn a_batch_of_one_image_that_has_one_pixel_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let network = ["--network", "resnet50", "--width", "4", "--limit-test", "10", "--epochs", "1"];
-    let train = |more: &[&str]| {
-        let arguments = [&["train"][..], &network, more].concat();
-        let output = parareal(folder.path(), &arguments);
+    let train = |network: &str, more: &[&str]| {
+        let arguments = ["train", "--network", network, "--width", "4", "--limit-test", "10"];
+        let output = parareal(folder.path(), &[&arguments[..], &["--epochs", "1"], more].concat());
         (output.status.code(), errors(&output))
     };
-    // 32x32 pixels are halved five times.
-    for more in [
-        &["--limit-train", "9", "--batch-size", "8"][..],
-        &["--limit-train", "8", "--batch-size", "1"],
-        &["--limit-train", "11", "--batch-size", "8", "--replicas", "2"],
+    const NINE: [&str; 4] = ["--limit-train", "9", "--batch-size", "8"];
+    // ResNet-50 halves 32x32 pixels five times. VGG-16 does so four times, and its coarse network once more.
+    for (network, more) in [
+        ("resnet50", &NINE[..]),
+        ("resnet50", &["--limit-train", "8", "--batch-size", "1"]),
+        ("resnet50", &["--limit-train", "1"]),
+        ("resnet50", &["--limit-train", "11", "--batch-size", "8", "--replicas", "2"]),
+        ("resnet50", &["--limit-train", "18", "--batch-size", "8", "--validation", "0.5"]),
+        ("vgg16", &NINE),
     ] {
-        let (code, message) = train(more);
+        let (code, message) = train(network, more);
         assert!(code == Some(2) && message.lines().count() == 1, "{message}");
-        assert!(message.contains("normalizes images of 1x1 pixels"), "{message}");
+        assert!(message.contains("reduces images of 32x32 pixels to one pixel"), "{message}");
     }
     assert!(!folder.path().join("runs").exists());
-    let (code, message) = train(&["--limit-train", "10", "--batch-size", "8"]);
-    assert_eq!(code, Some(0), "{message}");
+    for (network, more) in [
+        ("resnet50", &["--limit-train", "10", "--batch-size", "8"][..]),
+        ("vgg16", &[&NINE[..], &["--subnetworks", "1"]].concat()),
+        ("vgg16", &[&NINE[..], &["--coarse-unit", "quarter"]].concat()),
+    ] {
+        let (code, message) = train(network, more);
+        assert_eq!(code, Some(0), "{message}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The executors on small ResNets, with batch normalization and units that halve the image.
+//! The executors on small networks.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -75,8 +75,8 @@ fn threads_and_sequential_agree_on_wide_networks() {
     }
 }
 
-/// Not over five steps of ResNet-50, whose 50 layers with a ReLU after each addition magnify rounding errors. Both executors
-/// compute its reference's gradients (`reference.rs`).
+/// Not over five steps of ResNet-50, whose 50 layers with a ReLU after each addition magnify rounding errors. In double precision,
+/// both executors compute its reference's gradients (`reference.rs`). `original_units.rs` compares its units in single precision.
 #[test]
 fn threads_and_sequential_agree_on_other_networks() {
     for (seed, (name, size, width, cuts)) in [

@@ -1,7 +1,8 @@
-//! The ResNet: its executors, its parameters and the PyTorch reference.
+//! The built-in networks: their executors, their parameters and the PyTorch references.
 
 mod executors;
 mod fixture;
+mod original_units;
 mod parameter_counts;
 mod reference;
 mod vgg_head;

@@ -1,4 +1,4 @@
-//! The numbers of parameters in the paper's Table 1.
+//! The numbers of parameters in the paper's Table 1, and those of the other networks beside the published ones.
 
 use parareal_models::{ImageNetwork, ParameterCounts, Summary, UnitKind};
 

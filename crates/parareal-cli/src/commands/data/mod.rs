@@ -50,7 +50,12 @@ fn show(arguments: Show) -> Result<Ending, Failure> {
     let loading = Loading::default();
     let dataset =
         Dataset::load_with(name, &options(name, set), &|progress| loading.show(progress))?;
-    contact_sheet(&dataset, trivial_augment, erasing, mixing, &output)?;
-    note(&format!("wrote training images of {} to {}", dataset.name, output.path().display()));
+    let shown = contact_sheet(&dataset, trivial_augment, erasing, mixing, &output)?;
+    let classes = match dataset.train.classes() {
+        all if shown < all => format!(" from the first {shown} of {all} classes"),
+        _ => String::new(),
+    };
+    let (name, path) = (dataset.name, output.path().display());
+    note(&format!("wrote training images of {name}{classes} to {path}"));
     Ok(Ending::Done)
 }
