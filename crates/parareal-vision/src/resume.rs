@@ -36,6 +36,13 @@ impl Config {
             // Both numbers are measured again.
             kept.threads = None;
         }
+        // Settings of the run may not fit another network, which is what must be reported.
+        if let (Some(now), Some(then)) = (changes.network, before.network)
+            && now != then
+        {
+            let [now, then] = [now, then].map(|network| format!("\"{network}\""));
+            return group.agree(Err(other_run(folder, "network", then, now)));
+        }
         let config = Self::resolve_with(group, changes.or(kept))?;
         let before = Self::resolve(before, &Resources::alone())?.with_absolute_paths();
         let (now, then) = (config.settings(), before.settings());
@@ -45,21 +52,28 @@ impl Config {
                 let shown = |value: Option<toml::Value>| {
                     value.map_or_else(|| "not set".to_string(), |value| value.to_string())
                 };
-                return group.agree(Err(VisionError::Train(TrainError::OtherRun {
-                    path: folder.to_path_buf(),
-                    name: definition.key.into(),
-                    before: shown(then),
-                    now: shown(now),
-                })));
+                return group.agree(Err(other_run(
+                    folder,
+                    definition.key,
+                    shown(then),
+                    shown(now),
+                )));
             }
         }
         Ok(config)
     }
 }
 
+/// Creates the error of a setting that a resumed run cannot change.
+fn other_run(folder: &Path, name: &str, before: String, now: String) -> VisionError {
+    let (path, name) = (folder.to_path_buf(), name.into());
+    VisionError::Train(TrainError::OtherRun { path, name, before, now })
+}
+
 #[cfg(test)]
 mod tests {
     use parareal_data::DatasetName;
+    use parareal_models::Architecture;
 
     use super::*;
     use crate::Recipe;
@@ -71,6 +85,12 @@ mod tests {
         let resume =
             |changes| Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder);
         assert_eq!(resume(Settings::default()).unwrap().settings(), before);
+        let vgg = Settings { network: Some(Architecture::Vgg16), ..Settings::default() };
+        let vgg = Config::resolve(vgg, &Resources::alone()).unwrap().settings();
+        let network = "vit-tiny-8".parse().ok();
+        let changes = Settings { network, ..Settings::default() };
+        let error = Config::resume(&ProcessGroup::alone(), vgg, changes, folder).unwrap_err();
+        assert!(error.to_string().contains("network is \"vit-tiny-8\", but \"vgg16\""), "{error}");
         // A setting repeated with the same value is not a change.
         assert_eq!(resume(before.clone()).unwrap().settings(), before);
         let longer = Settings {
