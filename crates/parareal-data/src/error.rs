@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use parareal_text::{OneLine, list, one_line};
+use parareal_text::{OneLine, list};
 
 use crate::formats::error::FileError;
 use crate::name::DatasetName;

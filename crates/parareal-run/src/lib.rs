@@ -16,7 +16,7 @@ mod metrics;
 pub mod names;
 mod usage;
 
-pub use evaluation::{EvaluationRecord, Mistake};
+pub use evaluation::{CONFUSION_CLASSES, EvaluationRecord, Mistake};
 pub use manifest::{Best, FORMAT_VERSION, FileEntry, FileKind, Manifest, OLDEST_FORMAT, Position};
 pub use metrics::{
     DistillationRecord, EndRecord, EpochRecord, InterfaceRecord, Line, StepRecord, Tally, Traffic,
