@@ -1,5 +1,6 @@
 use parareal::net::{Coarsen, Init, Interface};
 
+use crate::Component;
 use crate::coarse::{Coarse, CoarseChoice, CoarseKind};
 use crate::image::Image;
 use crate::image_network::ImageNetwork;
@@ -86,6 +87,13 @@ impl ImageNetwork {
         let (first, last) = (net.stage_at(interface.position), net.stage_at(interface.next));
         let image = move |unit: usize| net.stage_image((first + unit).min(last));
         (0..units).map(move |unit| (image(unit), image(unit + 1)))
+    }
+
+    /// The units of the coarse network `F_j` at this interface, in order.
+    pub fn coarse_components(&self, interface: &Interface) -> Vec<Component> {
+        let CoarseChoice { kind, units, .. } = self.coarse_choice(interface);
+        let shapes = self.coarse_shapes(interface, units);
+        shapes.map(|(from, to)| Component::Unit { kind, from, to }).collect()
     }
 
     /// Multiply-adds of one unit of the fine network for one image.

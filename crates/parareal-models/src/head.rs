@@ -21,6 +21,22 @@ const CLASSIFIER_FACTOR: usize = 64;
 /// Standard deviation of the initial weights of a vision transformer.
 const VIT_DEVIATION: f64 = 0.02;
 
+/// A kind of [`Head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadKind {
+    /// Batch normalization, ReLU, the mean over all pixels, and a linear layer.
+    Preactivation,
+    /// Batch normalization, ReLU, 2×2 max pooling, the mean over all pixels, and a linear layer.
+    MaxPooled,
+    /// Batch normalization, ReLU, 2×2 max pooling, average pooling to 7×7 pixels, and three linear layers with ReLU and
+    /// dropout in between.
+    Classifier,
+    /// The mean over all pixels, and a linear layer.
+    Mean,
+    /// Layer normalization, the mean over all pixels, and a linear layer.
+    LayerNorm,
+}
+
 /// `h`: class scores from the last state.
 #[derive(Module, Debug)]
 #[expect(
@@ -73,6 +89,26 @@ pub struct LayerNormHead {
     linear: Linear,
 }
 
+impl ImageNetwork {
+    /// Number of features of the first two linear layers of [`HeadKind::Classifier`].
+    pub fn classifier_features(&self) -> usize {
+        CLASSIFIER_FACTOR * self.width()
+    }
+
+    /// The kind of `h`.
+    pub fn head_kind(&self) -> HeadKind {
+        match self.architecture() {
+            Architecture::ResNet { .. } | Architecture::WideResNet { .. } => {
+                HeadKind::Preactivation
+            }
+            Architecture::Vgg16 if self.image_size() < LARGE_IMAGE => HeadKind::MaxPooled,
+            Architecture::Vgg16 => HeadKind::Classifier,
+            Architecture::OriginalResNet { .. } => HeadKind::Mean,
+            Architecture::Vit { .. } => HeadKind::LayerNorm,
+        }
+    }
+}
+
 impl Head {
     /// Creates the head of a network. Linear layers are initialized as in PyTorch, those of a vision transformer with
     /// a smaller weight and no bias.
@@ -80,15 +116,15 @@ impl Head {
         let (channels, classes) = (net.last_channels(), net.classes());
         let linear = || Linear::new(channels, classes, &init.scope("linear"));
         let norm = || BatchNorm::new(channels, &init.scope("norm"));
-        match net.architecture() {
-            Architecture::ResNet { .. } | Architecture::WideResNet { .. } => {
+        match net.head_kind() {
+            HeadKind::Preactivation => {
                 Self::Preactivation(PreactivationHead { norm: norm(), linear: linear() })
             }
-            Architecture::Vgg16 if !Self::is_large(net.image_size()) => {
+            HeadKind::MaxPooled => {
                 Self::MaxPooled(PreactivationHead { norm: norm(), linear: linear() })
             }
-            Architecture::Vgg16 => {
-                let wide = CLASSIFIER_FACTOR * net.width();
+            HeadKind::Classifier => {
+                let wide = net.classifier_features();
                 let pixels = CLASSIFIER_SIZE * CLASSIFIER_SIZE;
                 let linear = |name, from, to| Linear::new(from, to, &init.scope(name));
                 Self::Classifier(ClassifierHead {
@@ -99,10 +135,8 @@ impl Head {
                     dropout: DropoutConfig::new(0.5).init(),
                 })
             }
-            Architecture::OriginalResNet { .. } => {
-                Self::Mean(MeanHead { channels, linear: linear() })
-            }
-            Architecture::Vit { .. } => Self::LayerNorm(LayerNormHead {
+            HeadKind::Mean => Self::Mean(MeanHead { channels, linear: linear() }),
+            HeadKind::LayerNorm => Self::LayerNorm(LayerNormHead {
                 norm: LayerNorm::new(channels, init),
                 linear: Linear::normal(channels, classes, VIT_DEVIATION, &init.scope("linear")),
             }),
@@ -114,31 +148,24 @@ impl Head {
         let (image, classes) = (net.last_image(), net.classes());
         let mean = Image { size: 1, ..image };
         let linear = Size::linear(mean, classes);
-        match net.architecture() {
-            Architecture::ResNet { .. } | Architecture::WideResNet { .. } => {
+        match net.head_kind() {
+            HeadKind::Preactivation => {
                 // The linear layer is applied to each pixel.
                 Size::linear(image, classes) + Size::normalization(image)
             }
-            Architecture::Vgg16 if !Self::is_large(net.image_size()) => {
-                linear + Size::normalization(image).storing(2 * image.values())
-            }
-            Architecture::Vgg16 => {
+            HeadKind::MaxPooled => linear + Size::normalization(image).storing(2 * image.values()),
+            HeadKind::Classifier => {
                 let features = |channels| Image { channels, size: 1 };
-                let wide = CLASSIFIER_FACTOR * net.width();
+                let wide = net.classifier_features();
                 let pooled = CLASSIFIER_SIZE * CLASSIFIER_SIZE * image.channels;
                 Size::normalization(image).storing(2 * image.values())
                     + Size::linear(features(pooled), wide)
                     + Size::linear(features(wide), wide)
                     + Size::linear(features(wide), classes)
             }
-            Architecture::OriginalResNet { .. } => linear,
-            Architecture::Vit { .. } => linear + Size::normalization(image).storing(image.values()),
+            HeadKind::Mean => linear,
+            HeadKind::LayerNorm => linear + Size::normalization(image).storing(image.values()),
         }
-    }
-
-    /// Returns true if VGG-16 has three linear layers for images of this size.
-    pub(crate) fn is_large(image_size: usize) -> bool {
-        image_size >= LARGE_IMAGE
     }
 
     fn channels(&self) -> usize {

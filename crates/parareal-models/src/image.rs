@@ -12,7 +12,7 @@ pub struct Image {
 
 impl Image {
     /// The number of pixels.
-    pub(crate) fn pixels(self) -> usize {
+    pub fn pixels(self) -> usize {
         self.size * self.size
     }
 

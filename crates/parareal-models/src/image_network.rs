@@ -153,6 +153,11 @@ impl ImageNetwork {
         self.width
     }
 
+    /// Number of channels of the images.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
     /// Height and width of the images in pixels.
     pub fn image_size(&self) -> usize {
         self.image_size
@@ -202,9 +207,7 @@ impl ImageNetwork {
         let is_same = self.image_size == other.image_size;
         match self.architecture {
             Architecture::Vit { .. } => is_same && self.architecture == other.architecture,
-            Architecture::Vgg16 => {
-                Head::is_large(self.image_size) == Head::is_large(other.image_size)
-            }
+            Architecture::Vgg16 => self.head_kind() == other.head_kind(),
             _ => true,
         }
     }
@@ -290,11 +293,21 @@ impl ImageNetwork {
         self.architecture.stage_image(stage, self.width, self.image_size)
     }
 
-    pub(crate) fn image_at(&self, position: usize) -> Image {
+    /// The shape of the state after this many units. Layouts are channels last.
+    ///
+    /// # Panics
+    /// May panic for a position after the last unit.
+    pub fn image_at(&self, position: usize) -> Image {
         match position {
             0 => self.architecture.first_image(self.width, self.image_size),
             _ => self.stage_image(self.stage_at(position)),
         }
+    }
+
+    /// The unit with this index, from 0.
+    pub fn unit_component(&self, index: usize) -> Component {
+        let (from, to) = (self.image_at(index), self.image_at(index + 1));
+        Component::Unit { kind: self.unit_kind(), from, to }
     }
 
     /// The shape of the state after the last unit.
@@ -318,7 +331,7 @@ impl ImageNetwork {
 
     /// Number of parameters of the network without cuts.
     pub fn parameters(&self) -> usize {
-        let units = (0..self.units()).map(|unit| Component::fine_unit(self, unit));
+        let units = (0..self.units()).map(|unit| self.unit_component(unit));
         let ends = [
             Component::Preprocessing { to: self.image_at(0) },
             Component::Postprocessing { from: self.last_image() },
@@ -327,7 +340,7 @@ impl ImageNetwork {
     }
 
     /// The kind of a `C_j` whose output has this shape.
-    fn preprocessing_kind(&self, to: Image) -> PreprocessingKind {
+    pub fn preprocessing_kind(&self, to: Image) -> PreprocessingKind {
         match self.architecture {
             Architecture::Vit { patch, .. } => PreprocessingKind::Patches { patch },
             _ if to != self.image_at(0) => {

@@ -33,11 +33,11 @@ pub use costs::{
     Component, ComponentCost, CostError, CostTable, NetworkCosts, PAPER_BATCH, PAPER_CLASSES,
     PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PaperRow, Passes,
 };
-pub use head::Head;
+pub use head::{Head, HeadKind};
 pub use image::Image;
 pub use image_network::{DEFAULT_IMAGE_SIZE, ImageNetwork};
 pub use layers::{BalancedGroupConv2d, BatchNorm, Conv2d, DepthwiseConv2d, LayerNorm, Linear};
-pub use preprocessing::Preprocessing;
+pub use preprocessing::{Preprocessing, PreprocessingKind};
 pub use summary::{ParameterCounts, Summary};
 pub use unit::*;
 

@@ -50,7 +50,7 @@ pub struct PatchEmbedding {
 
 /// A kind of [`Preprocessing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PreprocessingKind {
+pub enum PreprocessingKind {
     /// A 3×3 convolution: `C_1` of most networks.
     First,
     /// `C_j` for `j > 1`: max poolings until the image has the right size, then a 1×1 convolution.

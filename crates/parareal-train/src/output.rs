@@ -11,8 +11,12 @@ use crate::TrainError;
 pub enum Format {
     /// A web page.
     Html,
+    /// A network in the ONNX format.
+    Onnx,
     /// An image.
     Png,
+    /// A Python module.
+    Python,
     /// Tensors in a safetensors file.
     Safetensors,
     /// A vector drawing.
@@ -26,7 +30,9 @@ impl Format {
     fn names(self) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Html => (&["html", "htm"], ".html"),
+            Self::Onnx => (&["onnx"], ".onnx"),
             Self::Png => (&["png"], ".png"),
+            Self::Python => (&["py"], ".py"),
             Self::Safetensors => (&["safetensors"], ".safetensors"),
             Self::Svg => (&["svg"], ".svg (a picture)"),
             Self::Trace => (&["json"], ".json (a trace for ui.perfetto.dev)"),

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use parareal_data::LoadProgress;
 use parareal_models::{Architecture, Summary};
-use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::folder::{self, OutputFolder};
 use parareal_train::{
-    ConfigRecord, Distillation, Exported, InitialWeights, Observer, Outcome, OutputFile,
-    ProcessGroup, Resources, Resume, Run, RunConfig, RunFolder, Start, StepTimeline, check_threads,
-    export,
+    ConfigRecord, Distillation, InitialWeights, Observer, Outcome, ProcessGroup, Resources, Resume,
+    Run, RunConfig, RunFolder, Start, StepTimeline, check_threads,
 };
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
@@ -189,18 +187,6 @@ impl ClassificationRun {
     ) -> Result<Outcome, VisionError> {
         Ok(self.run.train(observer, stop)?)
     }
-}
-
-/// Writes the weights of a run that classifies images to a safetensors file ([`export`]).
-///
-/// # Errors
-/// If [`export`] fails.
-pub fn export_run(
-    run: &Path,
-    choice: CheckpointChoice,
-    output: &OutputFile,
-) -> Result<Exported, VisionError> {
-    Ok(export(run, choice, CHECK_MANIFEST, output)?)
 }
 
 /// Returns a note if a vision transformer divides its images into a handful of patches.

@@ -106,6 +106,14 @@ pub enum VisionError {
     /// Costs that do not fit the network.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// A file that is not an exported network, or whose weights do not fit.
+    #[error("cannot read weights from {path}: {message}", path = OneLine(path))]
+    WeightFile {
+        /// The file.
+        path: PathBuf,
+        /// Description of the fault.
+        message: String,
+    },
     /// A file without a valid table of costs.
     #[error("cannot read costs from {path}: {message}", path = OneLine(path))]
     Costs {

@@ -6,6 +6,7 @@ use parareal_data::{
     DataError, Dataset, DatasetName, ImageSet, LoadOptions, MAX_CLASSES, Normalization,
     Preprocessing,
 };
+use parareal_export::TrainedNetwork;
 use parareal_run::Manifest;
 use parareal_train::TrainError;
 use parareal_train::checkpoint::{CheckManifest, Saved};
@@ -50,6 +51,27 @@ impl ImageRecord {
             mean: normalization.mean.clone(),
             deviation: normalization.deviation.clone(),
         }
+    }
+
+    /// Reads the record of an exported network.
+    ///
+    /// # Errors
+    /// If the record is not valid; the text describes the fault.
+    pub(crate) fn of_export(trained: &TrainedNetwork) -> Result<Self, &'static str> {
+        let TrainedNetwork { net, images, .. } = trained;
+        let record = Self {
+            dataset: images.dataset.clone(),
+            fingerprint: String::new(),
+            channels: net.in_channels(),
+            height: net.image_size(),
+            width: net.image_size(),
+            padding: images.padding,
+            class_names: images.class_names.clone(),
+            mean: images.mean.clone(),
+            deviation: images.deviation.clone(),
+        };
+        record.check()?;
+        Ok(record)
     }
 
     /// Converts the record to TOML.

@@ -4,7 +4,7 @@
 //!   them.
 //! - [`ClassificationRun::create`] loads the images and creates the folder of a run,
 //!   [`ClassificationRun::resume`] resumes a run bit for bit, and [`ClassificationRun::train`] trains it.
-//! - [`evaluate`] evaluates the weights of a run, [`export_run`] writes them to one file, and a [`Predictor`]
+//! - [`evaluate`] evaluates the weights of a run, [`export()`] writes them for other programs, and a [`Predictor`]
 //!   classifies image files with them.
 //! - [`range_test`] trains with growing learning rates, to find a suitable one.
 //! - [`plan`] and [`suggest`] predict the duration of a step, and a [`Bench`] measures it.
@@ -30,6 +30,7 @@ mod details;
 mod error;
 mod evaluate;
 mod evaluation_pass;
+mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod image_batch;
@@ -48,21 +49,25 @@ mod range_test;
 mod resume;
 mod scores;
 mod settings;
+mod weight_source;
 
 pub use bench::{Bench, BenchRow, Benched, Clock, Milliseconds, Predicted, Virtual};
-pub use classification_run::{ClassificationRun, export_run};
+pub use classification_run::ClassificationRun;
 pub use coarse_cost::{CoarseCost, CostBasis};
 pub use config::Config;
 pub use contact_sheet::contact_sheet;
 pub use error::VisionError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with};
+pub use export::{ExportFormat, ExportSource, Exported, export, export_pytorch};
 pub use image_task::ImageTask;
 pub use network::{Cutting, NetworkConfig};
 pub use optimizer::OptimizerConfig;
 pub use parareal::plan::{Link, Schedule};
+pub use parareal_export::OnnxInput;
 pub use parareal_models::{
-    CoarseKind, CostError, DEFAULT_IMAGE_SIZE, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
-    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary, UnitKind,
+    Architecture, CoarseKind, CostError, DEFAULT_IMAGE_SIZE, PAPER_BATCH, PAPER_CLASSES,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes, Summary,
+    UnitKind,
 };
 pub use placement::PlacementTime;
 pub use plan::{

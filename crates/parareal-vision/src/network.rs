@@ -209,13 +209,11 @@ impl NetworkConfig {
             .collect()
     }
 
-    /// Returns true if both networks have the same modules: depth, width, cuts and coarse networks.
-    pub(crate) fn has_modules_of(&self, other: &Self) -> bool {
-        let coarse = |network: &Self| -> Vec<_> {
-            network.cuts.interfaces().map(|at| network.net.coarse_choice(&at)).collect()
+    /// Returns true if a network with these cuts has the same modules: depth, width, cuts and coarse networks.
+    pub(crate) fn has_modules_of(&self, other: &ImageNetwork, cuts: &Cuts) -> bool {
+        let coarse = |net: &ImageNetwork| -> Vec<_> {
+            cuts.interfaces().map(|interface| net.coarse_choice(&interface)).collect()
         };
-        self.net.name() == other.net.name()
-            && self.cuts == other.cuts
-            && coarse(self) == coarse(other)
+        self.net.name() == other.name() && self.cuts == *cuts && coarse(&self.net) == coarse(other)
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use parareal::exec::{Executor, SoftTargetCrossEntropy};
-use parareal_data::Batches;
+use parareal_data::{Batches, DatasetName};
+use parareal_export::TrainedNetwork;
 use parareal_models::ImageNetwork;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::task::Batch;
@@ -13,7 +14,8 @@ use serde::Serialize;
 use crate::image_batch::to_tensors;
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::scores::Scores;
-use crate::{Config, Settings, VisionError};
+use crate::weight_source::read_export;
+use crate::{Config, CutsSetting, Settings, VisionError};
 
 /// Largest number of classes in a prediction.
 const ANSWERS: usize = 5;
@@ -22,8 +24,8 @@ const ANSWERS: usize = 5;
 pub struct Predictor {
     executor: Box<dyn Executor<ImageNetwork, SoftTargetCrossEntropy>>,
     images: ImageRecord,
-    /// Folder of the checkpoint.
-    checkpoint: PathBuf,
+    /// Folder of the checkpoint, or the file.
+    weights: PathBuf,
 }
 
 /// Prediction for one image.
@@ -48,6 +50,34 @@ pub struct ClassProbability {
 }
 
 impl Predictor {
+    /// Reads a safetensors file that [`export`](crate::export()) has written.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not such a file ([`VisionError::WeightFile`]).
+    pub fn open_file(path: &Path) -> Result<Self, VisionError> {
+        let trained = read_export(path)?;
+        let images = ImageRecord::of_export(&trained).map_err(|message| {
+            VisionError::WeightFile { path: path.to_path_buf(), message: message.into() }
+        })?;
+        let TrainedNetwork { net, weights, .. } = trained;
+        let settings = Settings {
+            // Whose images may have any size.
+            dataset: Some(DatasetName::Folder),
+            data_dir: Some(".".into()),
+            network: Some(net.architecture()),
+            width: Some(net.width()),
+            image_size: Some(net.image_size()),
+            cuts: Some(CutsSetting::Positions(weights.cuts().positions().to_vec())),
+            coarse_unit: Some(net.coarse_kind()),
+            coarse_units: net.coarse_units(),
+            ..Settings::default()
+        };
+        let config = Config::resolve(settings, &Resources::alone())?;
+        let (channels, classes) = (images.channels, images.class_names.len());
+        let executor = config.evaluator(path, &weights, channels, classes)?;
+        Ok(Self { executor, images, weights: path.to_path_buf() })
+    }
+
     /// Reads a checkpoint of a run.
     ///
     /// # Errors
@@ -59,7 +89,7 @@ impl Predictor {
         let (channels, classes) = (images.channels, images.class_names.len());
         let checkpoint = checkpoint::path_of(run, saved.position.step);
         let executor = config.evaluator(run, &saved.into_weights(), channels, classes)?;
-        Ok(Self { executor, images, checkpoint })
+        Ok(Self { executor, images, weights: checkpoint })
     }
 
     /// Classifies a PNG or JPEG file, with the same preprocessing as in training.
@@ -74,7 +104,7 @@ impl Predictor {
         let Batch { input, .. } = to_tensors(batch, image.classes());
         let scores = Scores::read(self.executor.infer(input)?);
         if !scores.are_finite() {
-            return Err(VisionError::ScoresNotFinite { path: self.checkpoint.clone() });
+            return Err(VisionError::ScoresNotFinite { path: self.weights.clone() });
         }
         let mut answers: Vec<ClassProbability> = scores
             .probabilities()

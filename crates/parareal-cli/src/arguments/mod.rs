@@ -23,7 +23,7 @@ pub(crate) use data::{Data, Fetch, ImageFiles, Show};
 pub(crate) use lr_find::LrFind;
 pub(crate) use ode::Ode;
 pub(crate) use plan::{Plan, Step};
-pub(crate) use runs::{Eval, Export, Predict, Report};
+pub(crate) use runs::{Eval, Export, ExportFormatName, Predict, Report};
 pub(crate) use shell::{Completions, Man};
 pub(crate) use train::Train;
 
@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Classify images with a trained network
     Predict(Predict),
-    /// Export the weights of a run as one safetensors file
+    /// Export the weights of a run for other programs
     Export(Export),
     /// Write an HTML page that shows and compares runs
     Report(Report),

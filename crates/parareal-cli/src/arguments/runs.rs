@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use parareal_vision::Architecture;
 
 use super::settings::{Flag, Selection, SettingFlags};
 
 /// The folder of an existing run.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct RunFolder {
     /// Folder of the run
     #[arg(value_name = "RUN", required_unless_present = "run_flag")]
@@ -59,7 +60,7 @@ impl Selection for TestImages {
 #[derive(Args)]
 #[command(override_usage = "parareal predict [OPTIONS] <RUN> <IMAGE>...")]
 pub(crate) struct Predict {
-    /// Folder of the run
+    /// Folder of the run, or a safetensors file that `parareal export` has written
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// PNG or JPEG files, or folders of them
@@ -72,9 +73,9 @@ pub(crate) struct Predict {
     /// Folder of the run; then all positional arguments are images
     #[arg(long = "run", value_name = "RUN", hide = true)]
     run_flag: Option<PathBuf>,
-    /// Checkpoint: latest, best (smallest error), or a step number
-    #[arg(long, value_name = "WHICH", default_value = "latest")]
-    pub(crate) checkpoint: String,
+    /// Checkpoint: latest, best (smallest error), or a step number [default: latest]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) checkpoint: Option<String>,
     /// Print the predictions as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
@@ -93,22 +94,48 @@ impl Predict {
 
 /// Flags of `export`.
 #[derive(Args)]
-#[command(override_usage = "parareal export [OPTIONS] --output <FILE.safetensors> <RUN>")]
+#[command(override_usage = "parareal export [OPTIONS] --output <PATH> <RUN>")]
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) run: RunFolder,
-    /// File to write
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Format: safetensors, pytorch or onnx
+    ///
+    /// `safetensors` is a file with all tensors, in PyTorch's layouts. `pytorch` is a folder with such a file and a Python
+    /// module that builds the network and loads it. `onnx` is a file with the evaluation network as a graph of operator
+    /// set 17, from `images` [batch, channels, height, width] to `scores` [batch, classes]. All have metadata: the
+    /// network, its cuts, the names of the classes, and the size and normalization of the images.
+    /// RUN may also be a safetensors file, which is converted.
+    #[arg(long, value_name = "FORMAT", default_value = "safetensors")]
+    pub(crate) format: ExportFormatName,
+    /// Let the ONNX network normalize its input, so that it takes images with values from 0 to 1
+    #[arg(long)]
+    pub(crate) normalize: bool,
+    /// File to write, or folder for pytorch
+    #[arg(long, value_name = "PATH")]
     pub(crate) output: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Checkpoint: latest, best (smallest error), or a step number
-    #[arg(long, value_name = "WHICH", default_value = "latest")]
-    pub(crate) checkpoint: String,
+    /// Checkpoint: latest, best (smallest error), or a step number [default: latest]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) checkpoint: Option<String>,
+    /// Network of a file whose weights have the names of torchvision or timm, such as resnet50
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<Architecture>,
+    /// Height and width of the images of this network, in pixels [default: 32]
+    #[arg(long, value_name = "S")]
+    pub(crate) image_size: Option<usize>,
     /// Print a summary as one JSON value on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Names of export formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormatName {
+    Safetensors,
+    Pytorch,
+    Onnx,
 }
 
 /// Flags of `report`.

@@ -6,6 +6,7 @@ mod common;
 mod data_fetch;
 mod datasets;
 mod documentation;
+mod exports;
 mod faults;
 mod file_systems;
 mod help;

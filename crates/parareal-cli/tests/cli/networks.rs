@@ -85,8 +85,8 @@ fn networks_that_do_not_exist_are_refused() {
             "`wide-resnet-28-1000` for network: expected a network of",
         ),
         (
-            &["--network", "vgg16", "--width", "3000"],
-            "`3000` for width: expected a network of at most",
+            &["--network", "resnet50", "--width", "900"],
+            "`900` for width: expected a network of at most",
         ),
         (&["--network", "wide-resnet-28-2", "--costs", "paper"], "the paper's Table 2"),
     ] {

@@ -189,7 +189,8 @@ fn a_trained_network_classifies_images_and_is_exported_as_one_file() {
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
     let tensors = header.as_object().unwrap();
-    assert_eq!(exported["tensors"], tensors.len());
+    assert_eq!(tensors["__metadata__"]["network"], "resnet-11");
+    assert_eq!(exported["tensors"], tensors.len() - 1);
     assert_eq!(tensors["postprocessing.linear.weight"]["shape"].to_string(), "[10,256]");
     let output = export();
     assert_eq!(output.status.code(), Some(2));

@@ -35,12 +35,6 @@ pub enum Component {
 }
 
 impl Component {
-    /// The unit of the fine network with this index, from 0.
-    pub(crate) fn fine_unit(net: &ImageNetwork, index: usize) -> Self {
-        let (from, to) = (net.image_at(index), net.image_at(index + 1));
-        Self::Unit { kind: net.unit_kind(), from, to }
-    }
-
     /// Returns the size of the component in a network.
     pub(crate) fn size(&self, net: &ImageNetwork) -> Size {
         match *self {

@@ -78,15 +78,12 @@ impl CostModel for NetworkCosts {
     }
 
     fn unit(&self, index: usize) -> Cost {
-        self.component(&Component::fine_unit(&self.net, index))
+        self.component(&self.net.unit_component(index))
     }
 
     fn coarse(&self, interface: &Interface) -> Cost {
-        let choice = self.net.coarse_choice(interface);
-        let kind = choice.kind;
-        let units = self.net.coarse_shapes(interface, choice.units);
-        let sum: Cost =
-            units.map(|(from, to)| self.component(&Component::Unit { kind, from, to })).sum();
+        let units = self.net.coarse_components(interface);
+        let sum: Cost = units.iter().map(|unit| self.component(unit)).sum();
         match &self.times {
             Times::Measured(_) => sum,
             Times::Paper { row, weight_share } => {

@@ -75,7 +75,7 @@ impl CostTable {
         let mut components = vec![first];
         let interfaces = (0..stages).map(|to| Component::Preprocessing { to: stage(to) });
         components.extend(interfaces.filter(|component| *component != first));
-        let first_unit = Component::fine_unit(net, 0);
+        let first_unit = net.unit_component(0);
         components.push(first_unit);
         let mut kinds = kinds.to_vec();
         kinds.push(net.unit_kind());

@@ -150,6 +150,11 @@ impl UnitKind {
         Self::None,
     ];
 
+    /// The number of attention heads of a [`TransformerUnit`] of this many channels.
+    pub fn attention_heads(channels: usize) -> usize {
+        transformer::heads(channels)
+    }
+
     /// Multiply-adds of a unit for one image.
     pub(crate) fn multiply_adds(self, from: Image, to: Image) -> u64 {
         self.size(from, to).multiply_adds as u64

@@ -33,7 +33,7 @@ pub struct TransformerUnit {
 }
 
 /// Returns the number of attention heads of a unit.
-fn heads(channels: usize) -> usize {
+pub(super) fn heads(channels: usize) -> usize {
     match channels.is_multiple_of(HEAD_CHANNELS) {
         true => channels / HEAD_CHANNELS,
         false => {

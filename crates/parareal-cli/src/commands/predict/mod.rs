@@ -15,7 +15,16 @@ use crate::output::{note, percent, result};
 
 pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
     let (run, paths) = arguments.run_and_images();
-    let mut predictor = Predictor::open(&run, arguments.checkpoint.parse()?)?;
+    let checkpoint = arguments.checkpoint.as_deref();
+    let mut predictor = match run.is_file() {
+        true if checkpoint.is_some() => {
+            let message =
+                format!("{} is one file; --checkpoint is for the folder of a run", run.display());
+            return Err(Failure::Flag(message));
+        }
+        true => Predictor::open_file(&run)?,
+        false => Predictor::open(&run, checkpoint.unwrap_or("latest").parse()?)?,
+    };
     let (mut ending, mut values) = (Ending::Done, Vec::new());
     for path in &paths {
         // An invalid image or folder is reported, and the other images are still classified.

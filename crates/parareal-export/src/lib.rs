@@ -1,0 +1,75 @@
+//! Trained networks as files for other programs: the ONNX format, and a Python module for PyTorch.
+
+mod metadata;
+mod onnx;
+mod pretrained;
+mod pytorch;
+mod safetensors;
+mod trained;
+
+pub use onnx::{OnnxInput, to_onnx};
+pub use pretrained::{Pretrained, from_pretrained};
+pub use pytorch::to_pytorch;
+pub use safetensors::{from_safetensors, read_tensors, to_safetensors};
+pub use trained::{ImageDescription, TrainedNetwork};
+
+use parareal_models::UnitKind;
+use thiserror::Error;
+
+/// A network that cannot be exported.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// A weight that the network does not have, or that does not fit it.
+    #[error("the weight `{name}` {what}")]
+    Weight {
+        /// Name of the weight.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A kind of unit that the format has no operations for.
+    #[error("units of the kind {0} cannot be exported")]
+    Unit(UnitKind),
+}
+
+/// A file that is not an exported network.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The content is not a safetensors file.
+    #[error("not a safetensors file: {0}")]
+    Format(String),
+    /// The file has no metadata of this library.
+    #[error("the file has no metadata of parareal")]
+    NoMetadata,
+    /// A key of the metadata is missing.
+    #[error("the metadata of the file have no `{0}`")]
+    MissingKey(&'static str),
+    /// The value of a key is not valid.
+    #[error("invalid value `{value}` of `{key}` in the metadata of the file")]
+    InvalidKey {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A tensor does not consist of 32-bit floats.
+    #[error("the tensor `{name}` has the type {found}, expected F32")]
+    Type {
+        /// Name of the tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// The tensors are too small for the network.
+    #[error(
+        "the tensors of the file have {elements} elements, fewer than the parameters of {network}"
+    )]
+    TooFew {
+        /// The network.
+        network: String,
+        /// Number of elements of all tensors.
+        elements: usize,
+    },
+}
