@@ -463,7 +463,7 @@ mod tests {
             (&[("network", "wide-resnet-10-2"), ("depth", "20")][..], "depth"),
             (&[("network", "wide-resnet-11-2")], "network"),
             (&[("network", "wide-resnet-10-1")], "network"),
-            (&[("network", "wide-resnet-10-1000")], "width"),
+            (&[("network", "wide-resnet-10-1000")], "network"),
             (&[("network", "resnet-100")], "network"),
         ] {
             let error = resolve(texts).unwrap_err().to_string();
