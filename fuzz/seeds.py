@@ -100,8 +100,8 @@ def matlab():
         seed("matlab", name + "-compressed", header + b"".join(packed))
 
 
-def tensors(names):
-    header, data = {}, b""
+def tensors(names, metadata=None):
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
     for name, kind, shape, numbers in names:
         header[name] = {
             "dtype": kind, "shape": shape, "data_offsets": [len(data), len(data) + len(numbers)],
@@ -143,6 +143,26 @@ def checkpoint():
     seed("checkpoint", "weights", made(["weights"], 3, MORE))
     seed("checkpoint", "grey", made(["weights", "average"], 1, ONE))
     seed("checkpoint", "both", made(["weights", "optimizer"], 3, [("s", "U64", [], bytes(8))]))
+
+
+def weights():
+    metadata = {
+        "format": "pt", "parareal-version": "0.1.0", "network": "resnet-11", "width": "1",
+        "image-size": "32", "cuts": "[1,2]", "coarse-unit": "auto", "coarse-units": "1",
+        "classes": "2", "class-names": '["cat","dog"]', "channels": "1", "padding": "2",
+        "mean": "[0.5]", "deviation": "[0.25]", "dataset": "folder", "step": "7",
+    }
+    network = [("units.0.conv1.weight", "F32", [1400], bytes(5600))]
+    seed("weights", "serial", tensors(network, {**metadata, "cuts": "[]"}))
+    seed("weights", "parareal", tensors(network, metadata))
+    vector = lambda name: (name, "F32", [2], bytes(8))
+    count = ("bn1.num_batches_tracked", "I64", [], bytes(8))
+    for name, names in [
+        ("resnet", ["conv1.weight", "layer1.0.bn2.running_var", "layer2.0.downsample.1.bias", "fc.bias"]),
+        ("vgg", ["features.0.bias", "features.1.running_mean", "features.40.weight", "classifier.6.bias"]),
+        ("vit", ["cls_token", "pos_embed", "blocks.11.mlp.fc2.weight", "head.weight"]),
+    ]:
+        seed("weights", name, tensors([*map(vector, names), count], {"format": "pt"}))
 
 
 def toml():
@@ -214,5 +234,6 @@ def image():
     (CORPUS / "image" / "too-large").write_bytes(large)
 
 
-for make in [idx, cifar, archive, matlab, image, safetensors, checkpoint, toml, metrics]:
+for make in [idx, cifar, archive, matlab, image, safetensors, checkpoint, weights, toml,
+             metrics]:
     make()

@@ -1,14 +1,17 @@
 """Compares exported networks with the command: `parareal export` against `parareal predict` and `parareal eval`.
 
-    python references/check_exports.py [--parareal target/release/parareal] [--networks NAME,..]
+    python references/check_exports.py [--parareal target/release/parareal] [--networks NAME,..] [--data-dir DIR]
 
 Trains tiny networks of every kind on made images, exports each in every format, and evaluates the files with PyTorch,
-onnxruntime and `parareal predict FILE`. Prints a table with the largest difference between probabilities and the number of
-wrong test images, and fails if a probability differs by more than 1e-4 or a number of wrong images differs. Then it converts
-weights that torchvision and timm have written, and compares probabilities and scores with those of the original network.
+onnxruntime and `parareal predict FILE`. Prints a table with the largest difference of scores (log-probabilities, relative to the
+largest one) and the number of wrong test images, and fails if a score differs by more than 1e-4, other images are wrong, or
+`parareal eval` has another number of them. With `--data-dir`, networks are also trained on MNIST and CIFAR-10 in this folder and
+evaluated on their test images. Then it converts weights that torchvision and timm have written, and compares scores with those
+of the original network.
 """
 
 import argparse
+import gzip
 import importlib.util
 import json
 import pathlib
@@ -26,11 +29,13 @@ import torchvision
 from PIL import Image
 
 TOLERANCE = 1e-4
-# Number of images on which probabilities are compared.
+# Number of images on which other libraries' networks are compared.
 IMAGES = 5
+# Number of test images of MNIST and CIFAR-10.
+TEST_IMAGES = 500
 CLASSES = ("dark", "light", "striped")
 
-# Name of the network, image size, width, N, coarse unit (None: the recommended one).
+# Name of the network, the size of made images or the name of a data set, width, N, coarse unit (None: the recommended one).
 CASES = [
     ("resnet-20", 32, 4, 1, None),
     *[("resnet-20", 32, 8, 3, kind)
@@ -45,16 +50,20 @@ CASES = [
     ("vit-small-16", 64, 64, 2, None),
 ]
 
+PUBLISHED = [("resnet-20", "mnist", None, 3, None), ("resnet-29", "cifar10", None, 3, None)]
 
-def make_images(folder):
-    """Images of three classes, in sizes that are not those of the networks."""
+
+def make_images(folder, size):
+    """Images of three classes. Test images are resized as in Pillow if the network is larger than 32x32 pixels, and otherwise not
+    resized at all: stretched images may differ by rounding."""
     random = numpy.random.RandomState(1)
     for split, count in (("train", 24), ("test", 12)):
         for label, name in enumerate(CLASSES):
             target = folder / split / name
             target.mkdir(parents=True)
             for index in range(count):
-                pixels = random.randint(0, 128, (70 + index, 80, 3)) + (0, 120, 60)[label]
+                shape = (32, 32) if split == "test" and size == 32 else (70 + index, 80)
+                pixels = random.randint(0, 128, (*shape, 3)) + (0, 120, 60)[label]
                 if label == 2:
                     pixels[::4] = 255
                 Image.fromarray(pixels.astype(numpy.uint8)).save(target / f"{index}.png")
@@ -72,13 +81,20 @@ def softmax(scores):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def probabilities(answers):
-    """`[images, classes]` from the answers of `parareal predict --json`."""
-    rows = numpy.zeros((len(answers), len(CLASSES)))
+def predicted(command, folder, source, images, classes):
+    """Probabilities `[images, classes]` that `parareal predict` prints; NaN for those after the first five."""
+    answers = run(command, "predict", source, *images, "--json", cwd=folder)
+    rows = numpy.full((len(answers), classes), numpy.nan)
     for row, answer in zip(rows, answers):
         for each in answer["answers"]:
             row[each["class"]] = each["probability"]
     return rows
+
+
+def difference(found, expected):
+    """Largest difference of log-probabilities, relative to the largest. Those of less than 1e-30 are rounded too much."""
+    found, expected = (numpy.log(numpy.maximum(values, 1e-30)) for values in (found, expected))
+    return float(numpy.nanmax(numpy.abs(found - expected)) / max(1, numpy.nanmax(numpy.abs(expected))))
 
 
 def made_images(folder, size, number):
@@ -141,11 +157,7 @@ def check_pretrained(command, folder, case, number):
                        for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
         scores = network(torch.from_numpy((pixels - mean) / deviation)).double().numpy()
-    answers = run(command, "predict", converted, *made, "--json", cwd=folder)
-    expected = softmax(scores)
-    # The five most likely classes of seven.
-    of_predict = max(abs(expected[image, each["class"]] - each["probability"])
-                     for image, answer in enumerate(answers) for each in answer["answers"])
+    of_predict = difference(softmax(scores), predicted(command, folder, converted, made, 7))
     session = onnxruntime.InferenceSession(folder / graph, providers=["CPUExecutionProvider"])
     found = session.run(["scores"], {"images": pixels})[0]
     of_scores = float(numpy.abs(found - scores).max() / numpy.abs(scores).max())
@@ -163,50 +175,79 @@ def load_module(path):
     return module
 
 
-def check(command, folder, case, number):
-    name, size, width, subnetworks, coarse = case
-    training = ["train", "--dataset", "folder", "--data-dir", "images", "--network", name, "--width", width,
-                "--image-size", size, "--subnetworks", subnetworks, "--epochs", 1, "--batch-size", 12,
-                "--workers", 1, "--threads", 1, "--output", f"run{number}"]
+def unpacked(file):
+    content = file.read_bytes()
+    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+
+
+def published(data_dir, dataset, folder):
+    """Writes the first test images of a published data set as files. Returns their paths and labels."""
+    source = data_dir / dataset.replace("cifar", "cifar-")
+    if dataset == "mnist":
+        images, labels = (unpacked(next(source.glob(f"t10k-{name}*"))) for name in ("images", "labels"))
+        pixels = numpy.frombuffer(images, numpy.uint8, offset=16).reshape(-1, 28, 28)
+        labels = numpy.frombuffer(labels, numpy.uint8, offset=8)
+    else:
+        records = numpy.frombuffer(unpacked(next(source.glob("test_batch.bin*"))), numpy.uint8).reshape(-1, 3073)
+        pixels, labels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
+    paths = [folder / f"{dataset}-{index}.png" for index in range(TEST_IMAGES)]
+    for path, image in zip(paths, pixels):
+        Image.fromarray(image).save(path)
+    return paths, labels[:TEST_IMAGES]
+
+
+def check(command, folder, case, number, data_dir=None):
+    name, images, width, subnetworks, coarse = case
+    run_name = f"run{number}"
+    training = ["train", "--network", name, "--subnetworks", subnetworks, "--epochs", 1, "--workers", 1, "--threads", 1,
+                "--output", run_name]
+    if data_dir:
+        tests, labels = published(data_dir, images, folder)
+        classes = 10
+        training += ["--dataset", images, "--data-dir", data_dir, "--limit-train", 1000, "--limit-test", TEST_IMAGES]
+    else:
+        made = folder / f"images{images}"
+        if not made.exists():
+            make_images(made, images)
+        tests = sorted((made / "test").glob("*/*.png"))
+        labels = [CLASSES.index(path.parent.name) for path in tests]
+        classes = len(CLASSES)
+        training += ["--dataset", "folder", "--data-dir", made, "--width", width, "--image-size", images, "--batch-size", 12]
     if coarse:
         training += ["--coarse-unit", coarse]
     run(command, *training, cwd=folder)
-    evaluated = run(command, "eval", f"run{number}", "--json", cwd=folder)
-    tests = sorted((folder / "images/test").glob("*/*.png"))
-    labels = [CLASSES.index(path.parent.name) for path in tests]
-    made, pixels = made_images(folder, size, number)
-    predicted = lambda source, paths: probabilities(run(command, "predict", source, *paths, "--json", cwd=folder))
-    expected = predicted(f"run{number}", made)
+    evaluated = run(command, "eval", run_name, "--json", cwd=folder)
+    expected = predicted(command, folder, run_name, tests, classes)
 
-    safetensors, plain, normalizing = (f"run{number}{end}" for end in (".safetensors", ".onnx", "-n.onnx"))
-    python = f"run{number}-pytorch"
-    run(command, "export", f"run{number}", "--output", safetensors, cwd=folder)
-    run(command, "export", f"run{number}", "--format", "onnx", "--output", plain, cwd=folder)
-    run(command, "export", f"run{number}", "--format", "onnx", "--normalize", "--output", normalizing, cwd=folder)
-    run(command, "export", f"run{number}", "--format", "pytorch", "--output", python, cwd=folder)
-    found = [predicted(safetensors, made)]
+    weights, plain, normalizing = (f"{run_name}{end}" for end in (".safetensors", ".onnx", "-n.onnx"))
+    python = f"{run_name}-pytorch"
+    run(command, "export", run_name, "--output", weights, cwd=folder)
+    run(command, "export", run_name, "--format", "onnx", "--output", plain, cwd=folder)
+    run(command, "export", run_name, "--format", "onnx", "--normalize", "--output", normalizing, cwd=folder)
+    run(command, "export", run_name, "--format", "pytorch", "--output", python, cwd=folder)
+    found = [predicted(command, folder, weights, tests, classes)]
     module = load_module(folder / python / "model.py")
     network = module.load()
     with torch.no_grad():
-        scores = network(module.normalize(torch.from_numpy(pixels)))
-        found.append(softmax(scores.double().numpy()))
-        read = torch.stack([module.read(path) for path in made])
-    assert torch.equal(read, torch.from_numpy(pixels)), "model.read"
+        pixels = torch.stack([module.read(path) for path in tests])
+        found.append(softmax(network(module.normalize(pixels)).double().numpy()))
+    pixels = pixels.numpy()
     model = onnx.load(folder / plain)
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(metadata["class-names"]) == list(CLASSES), metadata
+    assert len(json.loads(metadata["class-names"])) == classes, metadata
     mean, deviation = (numpy.float32(json.loads(metadata[key])).reshape(1, -1, 1, 1) for key in ("mean", "deviation"))
-    for file, images in ((plain, (pixels - mean) / deviation), (normalizing, pixels)):
+    for file, batch in ((plain, (pixels - mean) / deviation), (normalizing, pixels)):
         session = onnxruntime.InferenceSession(folder / file, providers=["CPUExecutionProvider"])
-        found.append(softmax(session.run(["scores"], {"images": images})[0].astype(numpy.float64)))
-    differences = [float(numpy.abs(values - expected).max()) for values in found]
-    answers = predicted(safetensors, tests).argmax(axis=1)
-    wrong = int((answers != labels).sum())
-    fits = max(differences) <= TOLERANCE and wrong == evaluated["wrong"]
-    print(f"{name:16} {size:4} {subnetworks:3} {coarse or 'auto':12}"
+        found.append(softmax(session.run(["scores"], {"images": batch})[0].astype(numpy.float64)))
+    differences = [difference(values, expected) for values in found]
+    # Missing probabilities are the smaller ones.
+    wrong = [numpy.nan_to_num(values).argmax(axis=1) != labels for values in (expected, *found)]
+    same = all((each == wrong[0]).all() for each in wrong) and wrong[0].sum() == evaluated["wrong"]
+    fits = max(differences) <= TOLERANCE and same
+    print(f"{name:16} {images:>7} {subnetworks:3} {coarse or 'auto':12}"
           f" {differences[0]:11.1e} {differences[1]:8.1e} {differences[2]:8.1e} {differences[3]:16.1e}"
-          f" {wrong:5} of {len(tests)} {'ok' if fits else 'DIFFERENT'}", flush=True)
+          f" {wrong[0].sum():5} of {len(tests)} {'ok' if fits else 'DIFFERENT'}", flush=True)
     return fits
 
 
@@ -214,17 +255,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parareal", type=pathlib.Path, default="target/release/parareal")
     parser.add_argument("--networks", help="only these, separated by commas")
+    parser.add_argument("--data-dir", type=pathlib.Path, help="folder with mnist/ and cifar-10/")
     arguments = parser.parse_args()
-    cases = [case for case in CASES if not arguments.networks or case[0] in arguments.networks.split(",")]
-    print("network          size   N coarse unit  safetensors  pytorch     onnx onnx, normalizing  wrong")
+    data_dir = arguments.data_dir and arguments.data_dir.resolve()
+    chosen = lambda cases: [case for case in cases if not arguments.networks or case[0] in arguments.networks.split(",")]
+    print("network          images    N coarse unit  safetensors  pytorch     onnx onnx, normalizing  wrong")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        make_images(folder / "images")
         command = arguments.parareal.resolve()
-        fits = [check(command, folder, case, number) for number, case in enumerate(cases)]
-        cases = [case for case in PRETRAINED if not arguments.networks or case[0] in arguments.networks.split(",")]
-        print("\nweights of       library      size     predict  onnx, scores")
-        fits += [check_pretrained(command, folder, case, number) for number, case in enumerate(cases)]
+        fits = [check(command, folder, case, number) for number, case in enumerate(chosen(CASES))]
+        if data_dir:
+            fits += [check(command, folder, case, case[1], data_dir) for case in chosen(PUBLISHED)]
+        print("\nweights of       library      size     predict          onnx")
+        fits += [check_pretrained(command, folder, case, number) for number, case in enumerate(chosen(PRETRAINED))]
     sys.exit(0 if all(fits) else 1)
 
 

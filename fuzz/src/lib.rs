@@ -52,6 +52,7 @@ targets! {
     // Each name and each shape is a separate allocation.
     "safetensors" parareal_train::fuzzing::safetensors, |contents| LEAST + 256 * contents.len();
     "checkpoint" parareal_vision::fuzzing::checkpoint, |contents| LEAST + 256 * contents.len();
+    "weights" parareal_export::fuzzing::weights, |contents| LEAST + 256 * contents.len();
     // The list of cuts of the deepest network also takes memory.
     "toml" parareal_vision::fuzzing::settings, |contents| 4 * LEAST + 256 * contents.len();
     "metrics" parareal_report::fuzzing::metrics, |contents| LEAST + 256 * contents.len();

@@ -1,5 +1,7 @@
 //! Trained networks as files for other programs: the ONNX format, and a Python module for PyTorch.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod metadata;
 mod onnx;
 mod pretrained;
@@ -38,7 +40,7 @@ pub enum ExportError {
 #[non_exhaustive]
 pub enum ImportError {
     /// The content is not a safetensors file.
-    #[error("not a safetensors file: {0}")]
+    #[error("not a safetensors file: {}", .0.escape_debug())]
     Format(String),
     /// The file has no metadata of this library.
     #[error("the file has no metadata of parareal")]
@@ -47,15 +49,15 @@ pub enum ImportError {
     #[error("the metadata of the file have no `{0}`")]
     MissingKey(&'static str),
     /// The value of a key is not valid.
-    #[error("invalid value `{value}` of `{key}` in the metadata of the file")]
+    #[error("invalid value `{}` of `{key}` in the metadata of the file", value.escape_debug())]
     InvalidKey {
         /// The key.
         key: &'static str,
         /// Its value.
         value: String,
     },
-    /// A tensor does not consist of 32-bit floats.
-    #[error("the tensor `{name}` has the type {found}, expected F32")]
+    /// A tensor does not consist of floats of 32 or 16 bits.
+    #[error("the tensor `{}` has the type {found}, expected F32, F16 or BF16", name.escape_debug())]
     Type {
         /// Name of the tensor.
         name: String,

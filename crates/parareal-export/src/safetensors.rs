@@ -59,26 +59,28 @@ pub fn from_safetensors(bytes: &[u8]) -> Result<TrainedNetwork, ImportError> {
     TrainedNetwork::from_metadata(metadata, read_tensors(bytes)?)
 }
 
-/// Reads the tensors of a safetensors file. Tensors of integers are left out: other libraries count the batches that a
-/// normalization has seen.
+/// Reads the tensors of a safetensors file as 32-bit floats. Numbers of batches that a normalization has seen, integers of PyTorch, are left
+/// out.
 ///
 /// # Errors
-/// If the content is not a safetensors file, or a tensor consists of other floats than 32-bit floats.
+/// If the content is not a safetensors file, or another tensor does not consist of floats of 32 or 16 bits.
 pub fn read_tensors(bytes: &[u8]) -> Result<HashMap<String, TensorData>, ImportError> {
     let broken = |error: safetensors::SafeTensorError| ImportError::Format(error.to_string());
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
-        match view.dtype() {
-            Dtype::F32 => {}
-            Dtype::I64 => continue,
+        let dtype = match view.dtype() {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::I64 if name.ends_with(".num_batches_tracked") => continue,
             other => {
                 return Err(ImportError::Type { name: name.into(), found: format!("{other:?}") });
             }
-        }
+        };
         let bytes = Bytes::from_bytes_vec(view.data().to_vec());
-        let data = TensorData::from_bytes(bytes, view.shape().to_vec(), DType::F32);
-        tensors.insert(name.to_owned(), data);
+        let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
+        tensors.insert(name.to_owned(), data.convert_dtype(DType::F32));
     }
     Ok(tensors)
 }

@@ -1,6 +1,8 @@
 //! Exported files of every kind of network.
 
-use burn::tensor::DType;
+use std::collections::HashMap;
+
+use burn::tensor::{DType, TensorData};
 use parareal::net::{Cuts, FeedForward, PararealNetwork, StateDict};
 use parareal_export::{
     ExportError, ImageDescription, ImportError, OnnxInput, TrainedNetwork, from_safetensors,
@@ -8,6 +10,7 @@ use parareal_export::{
 };
 use parareal_models::{CoarseKind, ImageNetwork, UnitKind};
 use parareal_testing::init;
+use safetensors::tensor::{Dtype, TensorView};
 
 /// A network with few channels and its initial weights.
 fn network(name: &str, size: usize, subnetworks: usize, coarse: CoarseKind) -> TrainedNetwork {
@@ -59,14 +62,12 @@ fn every_network_is_written_with_all_of_its_weights() {
 #[test]
 fn a_weight_that_does_not_belong_to_the_network_is_refused() {
     let trained = network("resnet-20", 32, 1, CoarseKind::Auto);
-    let change =
-        |change: &dyn Fn(&mut std::collections::HashMap<String, burn::tensor::TensorData>)| {
-            let mut tensors = trained.weights.tensors().clone();
-            change(&mut tensors);
-            let weights = StateDict::new(trained.weights.cuts().clone(), tensors);
-            to_onnx(&TrainedNetwork { weights, ..trained.clone() }, OnnxInput::Normalized)
-                .unwrap_err()
-        };
+    let change = |change: &dyn Fn(&mut HashMap<String, TensorData>)| {
+        let mut tensors = trained.weights.tensors().clone();
+        change(&mut tensors);
+        let weights = StateDict::new(trained.weights.cuts().clone(), tensors);
+        to_onnx(&TrainedNetwork { weights, ..trained.clone() }, OnnxInput::Normalized).unwrap_err()
+    };
     let missing = change(&|tensors| {
         tensors.remove("units.3.conv2.weight");
     });
@@ -131,4 +132,20 @@ fn metadata_that_do_not_fit_are_refused() {
     assert!(read_tensors(&file).unwrap().contains_key("preprocessing.conv.weight"));
     let cuts = Cuts::even(6, 3).unwrap();
     assert_eq!(network("resnet-20", 32, 3, CoarseKind::Auto).net.units(), cuts.units());
+}
+
+#[test]
+fn half_precision_is_converted() {
+    let file = |dtype, bytes: &[u8]| {
+        let view = TensorView::new(dtype, vec![2], bytes).unwrap();
+        safetensors::serialize([("bn.weight", view)], None).unwrap()
+    };
+    // 1.5 and -2.
+    let expected = TensorData::from([1.5f32, -2.0]);
+    for (dtype, bytes) in [(Dtype::F16, [0, 0x3e, 0, 0xc0]), (Dtype::BF16, [0xc0, 0x3f, 0, 0xc0])] {
+        assert_eq!(read_tensors(&file(dtype, &bytes)).unwrap()["bn.weight"], expected);
+    }
+    let error = read_tensors(&file(Dtype::F64, &[0; 16])).unwrap_err().to_string();
+    assert_eq!(error, "the tensor `bn.weight` has the type F64, expected F32, F16 or BF16");
+    assert!(read_tensors(&file(Dtype::I64, &[0; 16])).is_err());
 }

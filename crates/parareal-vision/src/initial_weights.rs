@@ -8,7 +8,7 @@ use parareal_train::{InitialWeights, spread_units};
 
 use crate::image_record::ImageRecord;
 use crate::nested;
-use crate::weight_source::{WeightFile, WeightSource};
+use crate::weight_source::{WeightFile, WeightSource, is_weight_file};
 use crate::{Config, UnitInit, VisionError};
 
 /// Reads the initial weights of a configuration from the last checkpoint of another run, or from a file. Returns `None`
@@ -27,7 +27,7 @@ pub(crate) fn initial_weights(
     images: &ImageRecord,
 ) -> Result<Option<InitialWeights>, VisionError> {
     let Some(path) = &config.init_from else { return Ok(None) };
-    if !path.is_file() {
+    if !is_weight_file(path) {
         return from_source(WeightSource::of_run(path)?, path, config, images).map(Some);
     }
     let classes = images.class_names.len();
@@ -53,7 +53,7 @@ fn from_source(
     let net = &config.network.net;
     let refuse =
         |expected: String| Err(VisionError::setting("init-from", path.display(), expected));
-    let what = if path.is_file() { "file" } else { "run" };
+    let what = if is_weight_file(path) { "file" } else { "run" };
     let (theirs, ours) = (before.depth(), net.depth());
     let [their_kind, our_kind] = [&before, net].map(ImageNetwork::unit_kind);
     if their_kind != our_kind {

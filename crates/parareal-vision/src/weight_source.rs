@@ -1,6 +1,7 @@
 //! Sources of weights: a run, or a file.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use parareal::net::StateDict;
@@ -11,14 +12,24 @@ use parareal_export::{
 };
 use parareal_models::{Architecture, ImageNetwork};
 use parareal_train::checkpoint::CheckpointChoice;
-use parareal_train::{Resources, TrainError, checkpoint};
+use parareal_train::{Resources, checkpoint};
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::network::NetworkConfig;
 use crate::{Config, Settings, VisionError};
 
+/// Largest file of weights, in bytes. The networks here have at most a few hundred million parameters of four bytes.
+const MAX_BYTES: u64 = 8 << 30;
+
 /// Largest number of names in a message.
 const NAMED: usize = 3;
+
+/// Returns true if a path names a file of weights instead of the folder of a run: it is no folder, and exists or ends in
+/// `.safetensors`.
+pub fn is_weight_file(path: &Path) -> bool {
+    let has_ending = path.extension().is_some_and(|ending| ending == "safetensors");
+    !path.is_dir() && (has_ending || path.exists())
+}
 
 /// Weights of a network of this library, with the images that it was trained on.
 pub(crate) struct WeightSource {
@@ -147,8 +158,36 @@ pub(crate) fn read_export(path: &Path) -> Result<TrainedNetwork, VisionError> {
     from_safetensors(&read(path)?).map_err(|error| fault(path, error))
 }
 
+/// Reads a safetensors file.
+///
+/// # Errors
+/// If the file cannot be read, is larger than [`MAX_BYTES`], or does not begin like a safetensors file, of which no more
+/// than the beginning is read.
 fn read(path: &Path) -> Result<Vec<u8>, VisionError> {
-    Ok(fs::read(path).map_err(TrainError::file("read", path))?)
+    let cannot_read = |error: io::Error| fault(path, error);
+    // Before the file is opened: that of a pipe waits for a writer.
+    let metadata = fs::metadata(path).map_err(cannot_read)?;
+    if !metadata.is_file() {
+        return Err(fault(path, "expected a safetensors file"));
+    }
+    let length = metadata.len();
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let mut bytes = Vec::new();
+    // The length of the header.
+    file.by_ref().take(8).read_to_end(&mut bytes).map_err(cannot_read)?;
+    let header = bytes.as_slice().try_into().map_or(u64::MAX, u64::from_le_bytes);
+    if header > length.saturating_sub(8) {
+        return Err(fault(path, "not a safetensors file, or one that is not complete"));
+    }
+    if length > MAX_BYTES {
+        let (length, most) = (length >> 30, MAX_BYTES >> 30);
+        return Err(fault(
+            path,
+            format!("expected a file of at most {most} GiB, got {length} GiB"),
+        ));
+    }
+    file.take(length - 8).read_to_end(&mut bytes).map_err(cannot_read)?;
+    Ok(bytes)
 }
 
 fn fault(path: &Path, message: impl ToString) -> VisionError {
@@ -217,7 +256,9 @@ fn fit(
 
 /// Joins names, of which at most [`NAMED`] are spelled out.
 fn listed(names: &[String]) -> String {
-    let first = names[..names.len().min(NAMED)].join(", ");
+    let first: Vec<_> =
+        names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
+    let first = first.join(", ");
     match names.len().checked_sub(NAMED) {
         None | Some(0) => first,
         Some(more) => format!("{first} and {more} more"),

@@ -95,6 +95,7 @@ impl Predict {
 /// Flags of `export`.
 #[derive(Args)]
 #[command(override_usage = "parareal export [OPTIONS] --output <PATH> <RUN>")]
+#[command(mut_arg("run", |run| run.help("Folder of the run, or a safetensors file to convert")))]
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) run: RunFolder,
@@ -104,7 +105,6 @@ pub(crate) struct Export {
     /// module that builds the network and loads it. `onnx` is a file with the evaluation network as a graph of operator
     /// set 17, from `images` [batch, channels, height, width] to `scores` [batch, classes]. All have metadata: the
     /// network, its cuts, the names of the classes, and the size and normalization of the images.
-    /// RUN may also be a safetensors file, which is converted.
     #[arg(long, value_name = "FORMAT", default_value = "safetensors")]
     pub(crate) format: ExportFormatName,
     /// Let the ONNX network normalize its input, so that it takes images with values from 0 to 1

@@ -5,6 +5,7 @@ use std::path::Path;
 use parareal_train::{Format, OutputFile};
 use parareal_vision::{
     DEFAULT_IMAGE_SIZE, ExportFormat, ExportSource, OnnxInput, export, export_pytorch,
+    is_weight_file,
 };
 
 use crate::arguments::{Export, ExportFormatName};
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: Export) -> Result<Ending, Failure> {
 fn source<'a>(arguments: &Export, weights: &'a Path) -> Result<ExportSource<'a>, Failure> {
     let Export { checkpoint, network, image_size, .. } = arguments;
     let wrong = |flag: &str, what: &str| Failure::Flag(format!("{flag} is for {what}"));
-    match (weights.is_file(), network) {
+    match (is_weight_file(weights), network) {
         (true, _) if checkpoint.is_some() => Err(wrong("--checkpoint", "the folder of a run")),
         (true, &Some(network)) => Ok(ExportSource::Pretrained {
             path: weights,

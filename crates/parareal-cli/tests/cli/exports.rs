@@ -50,6 +50,14 @@ fn an_exported_file_predicts_without_its_run() {
         &["predict", "text.safetensors", "a.png"],
         "cannot read weights from text.safetensors: not a safetensors file",
     );
+    let missing = ["predict", "missing.safetensors", "a.png"];
+    refused(folder, &missing, "cannot read weights from missing.safetensors: No such file");
+    fs::write(folder.join("empty.safetensors"), "").unwrap();
+    refused(folder, &["predict", "empty.safetensors", "a.png"], "or one that is not complete");
+    // It is not read. It takes no space, because it was never written.
+    let large = fs::File::create(folder.join("large.safetensors")).unwrap();
+    large.set_len(9 << 30).unwrap();
+    refused(folder, &["predict", "large.safetensors", "a.png"], "at most 8 GiB, got 9 GiB");
     let checkpoint = ["predict", "w.safetensors", "a.png", "--checkpoint", "best"];
     refused(folder, &checkpoint, "--checkpoint is for the folder of a run");
 }

@@ -377,12 +377,14 @@ settings! {
         },
     }
 
-    /// Run whose last weights become the initial weights
+    /// Source of the initial weights: the folder of a run, or a safetensors file
     ///
-    /// The run may be serial or cut, but must have the same width. Interfaces that it does not have are
-    /// initialized from the seed. A shallower run initializes a deeper network stage by stage.
+    /// The network of the source may be serial or cut, but must have the same width. Interfaces that it does not
+    /// have are initialized from the seed. A shallower network initializes a deeper one stage by stage. Of a run,
+    /// the last weights are used. A file is an exported network, or the weights of a serial network under the
+    /// names of torchvision or timm.
     "init-from" init_from: PathBuf {
-        value_name: "RUN",
+        value_name: "SOURCE",
         heading: Heading::Training,
     }
 

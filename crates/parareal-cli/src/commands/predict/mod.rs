@@ -4,7 +4,7 @@ pub(crate) mod images;
 
 use std::path::Path;
 
-use parareal_vision::{ClassProbability, Prediction, Predictor, VisionError};
+use parareal_vision::{ClassProbability, Prediction, Predictor, VisionError, is_weight_file};
 use serde_json::{Value, json};
 
 use crate::advice;
@@ -16,7 +16,7 @@ use crate::output::{note, percent, result};
 pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
     let (run, paths) = arguments.run_and_images();
     let checkpoint = arguments.checkpoint.as_deref();
-    let mut predictor = match run.is_file() {
+    let mut predictor = match is_weight_file(&run) {
         true if checkpoint.is_some() => {
             let message =
                 format!("{} is one file; --checkpoint is for the folder of a run", run.display());
