@@ -148,7 +148,7 @@ def checkpoint():
 def weights():
     metadata = {
         "format": "pt", "parareal-version": "0.1.0", "network": "resnet-11", "width": "1",
-        "image-size": "32", "cuts": "[1,2]", "coarse-unit": "auto", "coarse-units": "1",
+        "image-size": "32", "cuts": "[1,2]", "coarse-unit": "none", "coarse-units": "1",
         "classes": "2", "class-names": '["cat","dog"]', "channels": "1", "padding": "2",
         "mean": "[0.5]", "deviation": "[0.25]", "dataset": "folder", "step": "7",
     }
@@ -159,8 +159,8 @@ def weights():
     count = ("bn1.num_batches_tracked", "I64", [], bytes(8))
     for name, names in [
         ("resnet", ["conv1.weight", "layer1.0.bn2.running_var", "layer2.0.downsample.1.bias", "fc.bias"]),
-        ("vgg", ["features.0.bias", "features.1.running_mean", "features.40.weight", "classifier.6.bias"]),
-        ("vit", ["cls_token", "pos_embed", "blocks.11.mlp.fc2.weight", "head.weight"]),
+        ("vgg", ["features.0.bias", "features.1.running_mean", "features.40.weight", "classifier.6.weight", "head.fc.bias"]),
+        ("vit", ["cls_token", "pos_embed", "blocks.11.mlp.fc2.weight", "head.weight", "head.bias"]),
     ]:
         seed("weights", name, tensors([*map(vector, names), count], {"format": "pt"}))
 

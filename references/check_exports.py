@@ -11,7 +11,6 @@ of the original network.
 """
 
 import argparse
-import gzip
 import importlib.util
 import json
 import pathlib
@@ -27,6 +26,8 @@ import timm
 import torch
 import torchvision
 from PIL import Image
+
+from published import unpacked
 
 TOLERANCE = 1e-4
 # Number of images on which other libraries' networks are compared.
@@ -126,8 +127,13 @@ PRETRAINED = [
 ]
 
 
-def randomized(network):
-    """The network in evaluation mode, with statistics and biases that are not the usual 0 and 1."""
+# Mean and standard deviation of torchvision's and timm's networks, and of timm's vision transformers.
+NORMALIZATION = [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), ((0.5,) * 3, (0.5,) * 3)]
+
+
+def randomized(network, images):
+    """The network in evaluation mode, with statistics and biases that are not the usual 0 and 1. The last layer is scaled so that
+    scores differ between images by about 1."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -137,26 +143,33 @@ def randomized(network):
                 tensor.normal_(0, 0.1, generator=generator)
             elif name.endswith(("pos_embed", "norm1.weight", "norm2.weight", "norm.weight")):
                 tensor.add_(torch.randn(tensor.shape, generator=generator), alpha=0.1)
-    return network.eval()
+        network.eval()
+        scores = network(images)
+        last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+        scale = scores.std(dim=0).mean()
+        last.bias.sub_(scores.mean(dim=0)).div_(scale)
+        last.weight.div_(scale)
+    return network
 
 
 def check_pretrained(command, folder, case, number):
     name, library, theirs, size, options = case
+    torch.manual_seed(1)
     if library == "timm":
         network = timm.create_model(theirs, num_classes=7, **options)
     else:
         network = torchvision.models.get_model(theirs, num_classes=7)
-    network = randomized(network)
+    made, pixels = made_images(folder, size, f"-other{number}")
+    mean, deviation = (numpy.float32(values).reshape(1, -1, 1, 1) for values in NORMALIZATION[name.startswith("vit")])
+    images = torch.from_numpy((pixels - mean) / deviation)
+    network = randomized(network, images)
     original, converted, graph = (f"other{number}{end}" for end in (".safetensors", "-converted.safetensors", ".onnx"))
     safetensors.torch.save_file(network.state_dict(), folder / original)
     of = ["--network", name, "--image-size", size]
     run(command, "export", original, *of, "--output", converted, cwd=folder)
     run(command, "export", original, *of, "--format", "onnx", "--normalize", "--output", graph, cwd=folder)
-    made, pixels = made_images(folder, size, f"-other{number}")
-    mean, deviation = (numpy.float32(values).reshape(1, -1, 1, 1)
-                       for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
-        scores = network(torch.from_numpy((pixels - mean) / deviation)).double().numpy()
+        scores = network(images).double().numpy()
     of_predict = difference(softmax(scores), predicted(command, folder, converted, made, 7))
     session = onnxruntime.InferenceSession(folder / graph, providers=["CPUExecutionProvider"])
     found = session.run(["scores"], {"images": pixels})[0]
@@ -173,11 +186,6 @@ def load_module(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def unpacked(file):
-    content = file.read_bytes()
-    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
 
 
 def published(data_dir, dataset, folder):
@@ -258,7 +266,11 @@ def main():
     parser.add_argument("--data-dir", type=pathlib.Path, help="folder with mnist/ and cifar-10/")
     arguments = parser.parse_args()
     data_dir = arguments.data_dir and arguments.data_dir.resolve()
-    chosen = lambda cases: [case for case in cases if not arguments.networks or case[0] in arguments.networks.split(",")]
+    names = arguments.networks and arguments.networks.split(",")
+    unknown = set(names or []) - {case[0] for case in CASES + PUBLISHED + PRETRAINED}
+    if unknown:
+        parser.error(f"unknown networks: {', '.join(sorted(unknown))}")
+    chosen = lambda cases: [case for case in cases if not names or case[0] in names]
     print("network          images    N coarse unit  safetensors  pytorch     onnx onnx, normalizing  wrong")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

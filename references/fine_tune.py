@@ -2,9 +2,9 @@
 
     python references/fine_tune.py --data-dir DIR [--parareal target/release/parareal] [--output runs/fine-tune]
 
-PyTorch trains the network at 64x64 pixels and writes its weights as a safetensors file. `parareal train` then trains four networks on
-the other classes: N = 1 and N = 3, each from scratch and from the file, with distillation for N = 3. Prints the test error after
-each epoch. Weights and runs that are there already are used again.
+PyTorch trains the network at 64x64 pixels and writes its weights as a safetensors file. `parareal train` then trains five networks on
+the other classes: N = 1 and N = 3, each from scratch and from the file, and N = 3 with distillation. Prints the test error after
+each epoch. Weights and runs that are there already are used again, and interrupted runs are resumed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from PIL import Image
 from torch.nn import functional
 from torchvision import transforms
 
-from check_exports import unpacked
+from published import unpacked
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 # The classes of the fine-tuned network.
@@ -86,7 +86,9 @@ def main():
     output = arguments.output
     images, weights = output / "images", output / "resnet50.safetensors"
     if not images.exists():
-        write_images(arguments.data_dir / "cifar-10", images)
+        unfinished = output / "unfinished"
+        write_images(arguments.data_dir / "cifar-10", unfinished)
+        unfinished.rename(images)
     if not weights.exists():
         train_source(images / "source", weights)
     from_file = ["--init-from", weights]
@@ -105,6 +107,8 @@ def main():
             command = [arguments.parareal, "train", "--network", "resnet50", "--image-size", SIZE, "--dataset", "folder",
                        "--data-dir", images / "target", "--batch-size", BATCH, "--epochs", TARGET_EPOCHS,
                        "--learning-rate", rate, "--schedule", "cosine", *flags, "--output", run]
+            if (run / "config.toml").exists():
+                command = [arguments.parareal, "train", "--resume", run]
             done = subprocess.run([*map(str, command)])
             if done.returncode != 0:
                 sys.exit(done.returncode)

@@ -1,4 +1,5 @@
-//! Trained networks as files for other programs: the ONNX format, and a Python module for PyTorch.
+//! Trained networks as files: safetensors with metadata, ONNX, and a Python module for PyTorch; and weights of torchvision and
+//! timm as networks.
 
 #[doc(hidden)]
 pub mod fuzzing;
@@ -10,7 +11,7 @@ mod safetensors;
 mod trained;
 
 pub use onnx::{OnnxInput, to_onnx};
-pub use pretrained::{Pretrained, from_pretrained};
+pub use pretrained::{Differences, OtherClasses, Pretrained, from_pretrained, pretrained_sizes};
 pub use pytorch::to_pytorch;
 pub use safetensors::{from_safetensors, read_tensors, to_safetensors};
 pub use trained::{ImageDescription, TrainedNetwork};
@@ -35,7 +36,7 @@ pub enum ExportError {
     Unit(UnitKind),
 }
 
-/// A file that is not an exported network.
+/// A file that is not an exported network, or whose weights are not those of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -49,7 +50,7 @@ pub enum ImportError {
     #[error("the metadata of the file have no `{0}`")]
     MissingKey(&'static str),
     /// The value of a key is not valid.
-    #[error("invalid value `{}` of `{key}` in the metadata of the file", value.escape_debug())]
+    #[error("invalid value `{}` of `{key}` in the metadata of the file", shortened(value))]
     InvalidKey {
         /// The key.
         key: &'static str,
@@ -64,6 +65,18 @@ pub enum ImportError {
         /// Its type.
         found: String,
     },
+    /// Neither torchvision nor timm has this network.
+    #[error(
+        "torchvision and timm have no {network}: expected resnet50, resnet101, resnet152, vgg16 for images of at least \
+         224x224 pixels, vit-tiny or vit-small"
+    )]
+    NoCounterpart {
+        /// The network.
+        network: String,
+    },
+    /// The tensors are not those of the network.
+    #[error(transparent)]
+    Differences(Box<Differences>),
     /// The tensors are too small for the network.
     #[error(
         "the tensors of the file have {elements} elements, fewer than the parameters of {network}"
@@ -74,4 +87,13 @@ pub enum ImportError {
         /// Number of elements of all tensors.
         elements: usize,
     },
+}
+
+/// Largest number of characters of a value in a message.
+const SHOWN: usize = 60;
+
+/// Returns a value for a message, on one line.
+fn shortened(value: &str) -> String {
+    let end = if value.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    format!("{}{end}", value.chars().take(SHOWN).collect::<String>().escape_debug())
 }

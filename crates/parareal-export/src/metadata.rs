@@ -1,6 +1,6 @@
 //! Metadata of exported files: what another program needs to know to use the weights.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr;
 
 use burn::tensor::TensorData;
@@ -22,6 +22,7 @@ const CUTS: &str = "cuts";
 const COARSE_UNIT: &str = "coarse-unit";
 const COARSE_UNITS: &str = "coarse-units";
 const CHANNELS: &str = "channels";
+const CLASSES: &str = "classes";
 const CLASS_NAMES: &str = "class-names";
 const PADDING: &str = "padding";
 const MEAN: &str = "mean";
@@ -56,7 +57,7 @@ impl TrainedNetwork {
         if let Some(units) = net.coarse_units() {
             insert(COARSE_UNITS, units.to_string());
         }
-        insert("classes", net.classes().to_string());
+        insert(CLASSES, net.classes().to_string());
         insert(CLASS_NAMES, json(&images.class_names));
         insert(CHANNELS, net.in_channels().to_string());
         insert(PADDING, images.padding.to_string());
@@ -86,6 +87,14 @@ impl TrainedNetwork {
             mean: file.list(MEAN)?,
             deviation: file.list(DEVIATION)?,
         };
+        let names: HashSet<_> = images.class_names.iter().collect();
+        let is_text = images.class_names.iter().all(|name| !name.contains(char::is_control));
+        if names.len() != images.class_names.len() || names.is_empty() || !is_text {
+            return Err(file.invalid(CLASS_NAMES));
+        }
+        if file.parsed::<usize>(CLASSES)? != names.len() {
+            return Err(file.invalid(CLASSES));
+        }
         // Nothing large is computed or built for a file that is too small for it.
         let elements: usize = tensors.values().map(TensorData::num_elements).sum();
         let network = file.parsed::<Architecture>(NETWORK)?;
@@ -119,19 +128,15 @@ impl TrainedNetwork {
                 false => None,
             });
         let cuts = Cuts::new(net.units(), file.list(CUTS)?).map_err(|_| file.invalid(CUTS))?;
-        if parameters(&net, &cuts) > elements {
+        // Each coarse unit counts as one parameter at first, so that not too many are listed.
+        let coarse = cuts.interfaces().map(|interface| net.coarse_choice(&interface).units);
+        let least = coarse.fold(net.parameters(), usize::saturating_add);
+        if least > elements || net.cut_parameters(&cuts) > elements {
             return Err(ImportError::TooFew { network: net.name(), elements });
         }
         let weights = StateDict::new(cuts, tensors);
         Ok(Self { net, weights, images, step: file.parsed(STEP)? })
     }
-}
-
-/// Returns the number of parameters of the serial network, and at least one for each coarse unit.
-fn parameters(net: &ImageNetwork, cuts: &Cuts) -> usize {
-    let coarse: usize =
-        cuts.interfaces().map(|interface| net.coarse_choice(&interface).units).sum();
-    net.parameters().saturating_add(coarse)
 }
 
 /// The metadata of a file.

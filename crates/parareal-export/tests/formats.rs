@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, TensorData};
-use parareal::net::{Cuts, FeedForward, PararealNetwork, StateDict};
+use parareal::net::{PararealNetwork, StateDict};
 use parareal_export::{
     ExportError, ImageDescription, ImportError, OnnxInput, TrainedNetwork, from_safetensors,
-    read_tensors, to_onnx, to_safetensors,
+    read_tensors, to_onnx, to_pytorch, to_safetensors,
 };
 use parareal_models::{CoarseKind, ImageNetwork, UnitKind};
 use parareal_testing::init;
@@ -118,6 +118,7 @@ fn metadata_that_do_not_fit_are_refused() {
         (r#""cuts":"[2,4]""#, r#""cuts":"[4,2]""#, "invalid value `[4,2]` of `cuts`"),
         (r#""step":"7""#, r#""step":"-""#, "invalid value"),
         ("parareal-version", "parareal-vermin_", "no metadata of parareal"),
+        (r#""classes":"3""#, r#""classes":"4""#, "invalid value `4` of `classes`"),
         (r#""padding":"#, r#""paddock":"#, "the metadata of the file have no `padding`"),
     ] {
         let error = from_safetensors(&altered(&file, from, to)).err().unwrap().to_string();
@@ -129,9 +130,6 @@ fn metadata_that_do_not_fit_are_refused() {
     for cut in [0, 7, 40, file.len() - 1] {
         assert!(matches!(from_safetensors(&file[..cut]), Err(ImportError::Format(_))));
     }
-    assert!(read_tensors(&file).unwrap().contains_key("preprocessing.conv.weight"));
-    let cuts = Cuts::even(6, 3).unwrap();
-    assert_eq!(network("resnet-20", 32, 3, CoarseKind::Auto).net.units(), cuts.units());
 }
 
 #[test]
@@ -148,4 +146,35 @@ fn half_precision_is_converted() {
     let error = read_tensors(&file(Dtype::F64, &[0; 16])).unwrap_err().to_string();
     assert_eq!(error, "the tensor `bn.weight` has the type F64, expected F32, F16 or BF16");
     assert!(read_tensors(&file(Dtype::I64, &[0; 16])).is_err());
+}
+
+#[test]
+fn a_python_module_has_the_classes_and_the_modules_of_its_network() {
+    for trained in networks() {
+        let module = to_pytorch(&trained).unwrap();
+        let TrainedNetwork { net, weights, .. } = &trained;
+        let lines: Vec<_> = module.lines().collect();
+        let cuts = format!("CUTS = {:?}", weights.cuts().positions()).replace(", ", ",");
+        for part in [
+            &*cuts,
+            "def load(weights=WEIGHTS):",
+            "CLASS_NAMES = [\"cat\",\"dog \\\"x\\\"\",\"Übung\"]",
+        ] {
+            assert!(lines.contains(&part), "{}: {part}", net.name());
+        }
+        // Each class that a module names is there once.
+        for line in lines.iter().filter(|line| line.starts_with("POSTPROCESSING")) {
+            let (_, class) = line.split_once('(').unwrap();
+            let class = format!("class {}(nn.Module):", class.split(',').next().unwrap());
+            assert_eq!(lines.iter().filter(|line| **line == class).count(), 1, "{class}");
+        }
+    }
+}
+
+#[test]
+fn the_parameters_of_a_cut_network_are_counted() {
+    for TrainedNetwork { net, weights, .. } in networks() {
+        let built = PararealNetwork::build(&net, weights.cuts(), &init(1, DType::F32)).unwrap();
+        assert_eq!(net.cut_parameters(weights.cuts()), built.parameters(), "{}", net.name());
+    }
 }

@@ -339,6 +339,16 @@ impl ImageNetwork {
         units.chain(ends).map(|component| component.size(self).parameters).sum()
     }
 
+    /// Number of parameters of the network with these cuts. Modules at the interfaces are counted as well.
+    pub fn cut_parameters(&self, cuts: &Cuts) -> usize {
+        let interfaces = cuts.interfaces().flat_map(|interface| {
+            let to = self.image_at(interface.position);
+            self.coarse_components(&interface).into_iter().chain([Component::Preprocessing { to }])
+        });
+        let modules = interfaces.map(|component| component.size(self).parameters);
+        modules.fold(self.parameters(), usize::saturating_add)
+    }
+
     /// The kind of a `C_j` whose output has this shape.
     pub fn preprocessing_kind(&self, to: Image) -> PreprocessingKind {
         match self.architecture {

@@ -70,16 +70,16 @@ pub enum VisionError {
         /// The data set.
         dataset: String,
     },
-    /// Images whose classes, or whose class numbers, differ from those of a run.
+    /// Images whose classes, or whose class numbers, differ from those of a run or a file of weights.
     #[error(
-        "the classes of the images differ from those of the run in {path}: {}",
+        "the classes of the images differ from those of {path}: {}",
         difference(theirs, ours),
         path = OneLine(path)
     )]
     OtherClasses {
-        /// The folder of the run.
+        /// The folder of the run, or the file.
         path: PathBuf,
-        /// The classes of the run.
+        /// Its classes.
         theirs: Vec<String>,
         /// The classes of the images.
         ours: Vec<String>,

@@ -7,6 +7,7 @@ use parareal_export::{
     ExportError, ImageDescription, OnnxInput, TrainedNetwork, to_onnx, to_pytorch, to_safetensors,
 };
 use parareal_models::Architecture;
+use parareal_run::names::CONFIG;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{Format, OutputFile, Resources, TrainError, checkpoint, folder};
 use serde::Serialize;
@@ -37,6 +38,8 @@ pub struct Exported {
     pub tensors: usize,
     /// Size in bytes.
     pub bytes: usize,
+    /// What is not as in the source: a class token that was left out.
+    pub notes: Vec<String>,
 }
 
 /// Weights to export.
@@ -65,14 +68,19 @@ impl ExportSource<'_> {
         }
     }
 
-    fn read(&self) -> Result<TrainedNetwork, VisionError> {
+    /// Reads the weights, with notes on what is not as in the source.
+    fn read(&self) -> Result<(TrainedNetwork, Vec<String>), VisionError> {
         match *self {
-            Self::Run(run, choice) => trained_network(run, choice),
-            Self::File(path) => read_export(path),
+            Self::Run(run, choice) => Ok((trained_network(run, choice)?, Vec::new())),
+            Self::File(path) => Ok((read_export(path)?, Vec::new())),
             Self::Pretrained { path, network, image_size } => {
                 read_pretrained(path, network, image_size)
             }
         }
+    }
+
+    fn failed(&self, error: ExportError) -> VisionError {
+        TrainError::weights(self.path(), error.to_string()).into()
     }
 }
 
@@ -85,48 +93,65 @@ pub fn export(
     format: ExportFormat,
     output: &OutputFile,
 ) -> Result<Exported, VisionError> {
-    let trained = source.read()?;
-    let failed = |error: ExportError| TrainError::weights(source.path(), error.to_string());
+    let (trained, notes) = source.read()?;
     let bytes = match format {
         ExportFormat::Safetensors => to_safetensors(&trained),
         ExportFormat::Onnx(input) => to_onnx(&trained, input),
     };
-    let bytes = bytes.map_err(failed)?;
+    let bytes = bytes.map_err(|error| source.failed(error))?;
     output.write(&bytes)?;
-    Ok(Exported {
-        path: output.path().to_path_buf(),
-        step: trained.step,
-        tensors: trained.weights.tensors().len(),
-        bytes: bytes.len(),
-    })
+    Ok(exported(output.path(), &trained, bytes.len(), notes))
 }
+
+/// Name of the weights in the folder that [`export_pytorch`] writes.
+pub(crate) const MODEL_WEIGHTS: &str = "model.safetensors";
+/// Name of the Python module in this folder.
+const MODEL_MODULE: &str = "model.py";
 
 /// Writes a folder with the weights, `model.safetensors`, and a Python module that builds the network in PyTorch,
 /// `model.py`. The folder is created if it does not exist.
 ///
 /// # Errors
-/// As [`export`]; also if there are files of these names and `overwrite` is false.
+/// As [`export`]; also if the path is a file or the folder of a run, or if there are files of these names and `overwrite` is
+/// false.
 pub fn export_pytorch(
     source: ExportSource<'_>,
     folder: &Path,
     overwrite: bool,
 ) -> Result<Exported, VisionError> {
-    let trained = source.read()?;
-    let failed = |error: ExportError| TrainError::weights(source.path(), error.to_string());
-    let (weights, module) = (to_safetensors(&trained), to_pytorch(&trained));
-    let (weights, module) = (weights.map_err(failed)?, module.map_err(failed)?);
-    fs::create_dir_all(folder).map_err(TrainError::file("create", folder))?;
-    let file = |name, format| OutputFile::new(&folder.join(name), &[format], overwrite);
-    let weight_file = file("model.safetensors", Format::Safetensors)?;
-    let module_file = file("model.py", Format::Python)?;
-    weight_file.write(&weights)?;
-    module_file.write(module.as_bytes())?;
-    Ok(Exported {
-        path: folder.to_path_buf(),
-        step: trained.step,
-        tensors: trained.weights.tensors().len(),
-        bytes: weights.len() + module.len(),
-    })
+    let refuse = |path: &Path, message: String| {
+        Err(TrainError::Output { path: path.to_path_buf(), message }.into())
+    };
+    if folder.exists() && !folder.is_dir() {
+        return refuse(folder, "it is a file; expected a folder".into());
+    }
+    if folder.join(CONFIG).exists() {
+        return refuse(folder, "it is the folder of a run; expected another folder".into());
+    }
+    let (trained, notes) = source.read()?;
+    let weights = to_safetensors(&trained).map_err(|error| source.failed(error))?;
+    let module = to_pytorch(&trained).map_err(|error| source.failed(error))?;
+    if let Err(error) = fs::create_dir_all(folder) {
+        return refuse(folder, error.to_string());
+    }
+    let mut files = Vec::new();
+    let contents = [(MODEL_MODULE, Format::Python), (MODEL_WEIGHTS, Format::Safetensors)];
+    for (name, format) in contents {
+        let path = folder.join(name);
+        if path.is_dir() {
+            return refuse(&path, "it is a folder; expected a file".into());
+        }
+        files.push(OutputFile::new(&path, &[format], overwrite)?);
+    }
+    for (file, content) in files.iter().zip([module.as_bytes(), &weights]) {
+        file.write(content)?;
+    }
+    Ok(exported(folder, &trained, weights.len() + module.len(), notes))
+}
+
+fn exported(path: &Path, trained: &TrainedNetwork, bytes: usize, notes: Vec<String>) -> Exported {
+    let tensors = trained.weights.tensors().len();
+    Exported { path: path.to_path_buf(), step: trained.step, tensors, bytes, notes }
 }
 
 /// Reads a checkpoint of a run as a network that can be exported.

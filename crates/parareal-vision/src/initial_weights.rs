@@ -8,7 +8,7 @@ use parareal_train::{InitialWeights, spread_units};
 
 use crate::image_record::ImageRecord;
 use crate::nested;
-use crate::weight_source::{WeightFile, WeightSource, is_weight_file};
+use crate::weight_source::{WeightFile, WeightSource, weight_file};
 use crate::{Config, UnitInit, VisionError};
 
 /// Reads the initial weights of a configuration from the last checkpoint of another run, or from a file. Returns `None`
@@ -27,11 +27,11 @@ pub(crate) fn initial_weights(
     images: &ImageRecord,
 ) -> Result<Option<InitialWeights>, VisionError> {
     let Some(path) = &config.init_from else { return Ok(None) };
-    if !is_weight_file(path) {
+    let Some(file) = weight_file(path) else {
         return from_source(WeightSource::of_run(path)?, path, config, images).map(Some);
-    }
+    };
     let classes = images.class_names.len();
-    match WeightFile::read(path, config, images.channels, classes)? {
+    match WeightFile::read(&file, config, images.channels, classes)? {
         WeightFile::Exported(source) => from_source(source, path, config, images).map(Some),
         WeightFile::Pretrained(weights, notes) => {
             let whose =
@@ -53,7 +53,7 @@ fn from_source(
     let net = &config.network.net;
     let refuse =
         |expected: String| Err(VisionError::setting("init-from", path.display(), expected));
-    let what = if is_weight_file(path) { "file" } else { "run" };
+    let what = if weight_file(path).is_some() { "file" } else { "run" };
     let (theirs, ours) = (before.depth(), net.depth());
     let [their_kind, our_kind] = [&before, net].map(ImageNetwork::unit_kind);
     if their_kind != our_kind {

@@ -81,7 +81,7 @@ pub use settings::{
     CutsSetting, DEFAULT_DATA_DIR, DecayKind, Definition, Heading, Input, OptimizerKind, Recipe,
     Recompute, Settings, UnitInit, WorkerCount,
 };
-pub use weight_source::is_weight_file;
+pub use weight_source::weight_file;
 
 /// Tests the code in the README.
 #[cfg(doctest)]

@@ -61,7 +61,7 @@ impl Predictor {
         })?;
         let TrainedNetwork { net, weights, .. } = trained;
         let settings = Settings {
-            // Whose images may have any size.
+            // The data set whose images may have any size.
             dataset: Some(DatasetName::Folder),
             data_dir: Some(".".into()),
             network: Some(net.architecture()),

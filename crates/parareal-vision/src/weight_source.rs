@@ -2,33 +2,38 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use parareal::net::StateDict;
-use parareal_data::DatasetName;
+use burn::tensor::Device;
+use parareal::net::{Init, PararealNetwork, StateDict};
+use parareal_data::{DatasetName, MAX_CLASSES};
 use parareal_export::{
-    ImageDescription, ImportError, Pretrained, TrainedNetwork, from_pretrained, from_safetensors,
-    read_tensors,
+    ImageDescription, ImportError, OtherClasses, Pretrained, TrainedNetwork, from_pretrained,
+    from_safetensors, pretrained_sizes, read_tensors,
 };
 use parareal_models::{Architecture, ImageNetwork};
+use parareal_run::names::CONFIG;
 use parareal_train::checkpoint::CheckpointChoice;
 use parareal_train::{Resources, checkpoint};
 
+use crate::export::MODEL_WEIGHTS;
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::network::NetworkConfig;
 use crate::{Config, Settings, VisionError};
 
-/// Largest file of weights, in bytes. The networks here have at most a few hundred million parameters of four bytes.
+/// Largest file of weights, in bytes. The networks here have a few hundred million parameters of four bytes at most.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// Largest number of names in a message.
-const NAMED: usize = 3;
-
-/// Returns true if a path names a file of weights instead of the folder of a run: it is no folder, and exists or ends in
-/// `.safetensors`.
-pub fn is_weight_file(path: &Path) -> bool {
+/// Returns the file of weights that a path names, or `None` if it names the folder of a run.
+///
+/// A path names a file if it is one, if it ends in `.safetensors`, or if it is a folder that `export_pytorch` has written.
+pub fn weight_file(path: &Path) -> Option<PathBuf> {
+    if path.is_dir() {
+        let file = path.join(MODEL_WEIGHTS);
+        return (file.is_file() && !path.join(CONFIG).exists()).then_some(file);
+    }
     let has_ending = path.extension().is_some_and(|ending| ending == "safetensors");
-    !path.is_dir() && (has_ending || path.exists())
+    (has_ending || path.exists()).then(|| path.to_path_buf())
 }
 
 /// Weights of a network of this library, with the images that it was trained on.
@@ -72,12 +77,13 @@ impl WeightSource {
 pub(crate) enum WeightFile {
     /// A file that `parareal export` has written.
     Exported(WeightSource),
-    /// Weights under the names of torchvision or timm.
+    /// Weights under the names of torchvision or timm, and notes about them.
     Pretrained(StateDict, Vec<String>),
 }
 
 impl WeightFile {
-    /// Reads a safetensors file with weights of the network of a configuration.
+    /// Reads a safetensors file with weights of the network of a configuration. The last linear layer of a file under the
+    /// names of torchvision or timm may have other classes.
     ///
     /// # Errors
     /// If the file cannot be read, or has weights of another network.
@@ -89,14 +95,19 @@ impl WeightFile {
     ) -> Result<Self, VisionError> {
         let bytes = read(path)?;
         match from_safetensors(&bytes) {
-            Ok(trained) => Ok(Self::Exported(WeightSource::of_export(trained))),
+            Ok(trained) => {
+                check(&trained).map_err(|message| fault(path, message))?;
+                Ok(Self::Exported(WeightSource::of_export(trained)))
+            }
             Err(ImportError::NoMetadata) => {
-                let tensors = read_tensors(&bytes).map_err(|error| fault(path, error))?;
                 let model = config.model(channels, classes);
-                let expected = model.build(config.run.seed)?.state_dict().units_only();
-                let found = from_pretrained(&model.network, tensors);
-                let (weights, notes) =
-                    fit(&model.network, expected, found).map_err(|message| fault(path, message))?;
+                let initial = model.build(config.run.seed)?.state_dict().units_only();
+                let tensors = read_tensors(&bytes).map_err(|error| fault(path, error))?;
+                let other = OtherClasses::NewClassifier;
+                let found = from_pretrained(&model.network, initial.tensors(), tensors, other)
+                    .map_err(|error| fault(path, error))?;
+                let notes = notes(&model.network, &found);
+                let weights = StateDict::new(initial.cuts().clone(), found.tensors).units_only();
                 Ok(Self::Pretrained(weights, notes))
             }
             Err(error) => Err(fault(path, error)),
@@ -104,8 +115,19 @@ impl WeightFile {
     }
 }
 
-/// Reads a file with the weights of a serial network under the names of torchvision or timm, with the normalization of
-/// ImageNet. The classes are numbered.
+/// Notes on what is not as in the file.
+fn notes(net: &ImageNetwork, found: &Pretrained) -> Vec<String> {
+    let token = "the class token is left out: the scores differ from those of the original network";
+    let classifier = format!("the last linear layer is new: it has {} classes", net.classes());
+    let notes = [
+        found.has_class_token.then(|| token.to_owned()),
+        found.has_new_classifier.then_some(classifier),
+    ];
+    notes.into_iter().flatten().collect()
+}
+
+/// Reads a file with the weights of a serial network under the names of torchvision or timm, with the normalization that
+/// both use for this network. The classes are numbered. Also returns notes on what is not as in the file.
 ///
 /// # Errors
 /// If the file cannot be read, or has weights of another network.
@@ -113,7 +135,7 @@ pub(crate) fn read_pretrained(
     path: &Path,
     network: Architecture,
     image_size: usize,
-) -> Result<TrainedNetwork, VisionError> {
+) -> Result<(TrainedNetwork, Vec<String>), VisionError> {
     let settings = Settings {
         dataset: Some(DatasetName::Folder),
         data_dir: Some(".".into()),
@@ -123,49 +145,73 @@ pub(crate) fn read_pretrained(
         ..Settings::default()
     };
     let config = Config::resolve(settings, &Resources::alone())?;
-    let tensors = read_tensors(&read(path)?).map_err(|error| fault(path, error))?;
-    let found = from_pretrained(&config.network.net, tensors);
-    let len = |name: &str, dimension: usize| {
-        found.tensors.get(name).and_then(|data| data.shape().as_slice().get(dimension).copied())
-    };
-    let classes = len("postprocessing.linear.bias", 0).or(len("postprocessing.linear3.bias", 0));
-    let channels = len("preprocessing.conv.weight", 1).or(len("preprocessing.weight", 1));
-    let (classes, channels) = (classes.unwrap_or(1000), channels.unwrap_or(3));
+    let bytes = read(path)?;
+    if from_safetensors(&bytes).is_ok() {
+        return Err(fault(path, "it is an exported network; leave the name of its network out"));
+    }
+    let tensors = read_tensors(&bytes).map_err(|error| fault(path, error))?;
+    let (classes, channels) = pretrained_sizes(&config.network.net, &tensors);
+    // Other numbers are reported as tensors of another shape.
+    let classes = classes.filter(|classes| (1..=MAX_CLASSES).contains(classes)).unwrap_or(1000);
+    let channels = channels.filter(|&channels| channels == 1).unwrap_or(3);
     let model = config.model(channels, classes);
-    let expected = model.build(config.run.seed)?.state_dict();
-    let cuts = expected.cuts().clone();
-    let (weights, _) =
-        fit(&model.network, expected, found).map_err(|message| fault(path, message))?;
-    Ok(TrainedNetwork {
-        net: model.network,
-        weights: StateDict::new(cuts, weights.into_tensors()),
-        images: ImageDescription {
-            dataset: DatasetName::Folder.to_string(),
-            padding: 0,
-            class_names: (0..classes).map(|class| class.to_string()).collect(),
-            mean: vec![0.485, 0.456, 0.406],
-            deviation: vec![0.229, 0.224, 0.225],
-        },
-        step: 0,
-    })
+    let initial = model.build(config.run.seed)?.state_dict();
+    let found = from_pretrained(&model.network, initial.tensors(), tensors, OtherClasses::Refuse)
+        .map_err(|error| fault(path, error))?;
+    let notes = notes(&model.network, &found);
+    let (mean, deviation) = normalization(network, channels);
+    let images = ImageDescription {
+        dataset: DatasetName::Folder.to_string(),
+        padding: 0,
+        class_names: (0..classes).map(|class| class.to_string()).collect(),
+        mean,
+        deviation,
+    };
+    let weights = StateDict::new(initial.cuts().clone(), found.tensors);
+    Ok((TrainedNetwork { net: model.network, weights, images, step: 0 }, notes))
+}
+
+/// Mean and standard deviation with which torchvision and timm normalize images for this network: those of ImageNet, and
+/// 0.5 for vision transformers. For images of one channel, the mean of the three.
+fn normalization(network: Architecture, channels: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mean, deviation) = match network {
+        Architecture::Vit { .. } => (vec![0.5; 3], vec![0.5; 3]),
+        _ => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+    };
+    match channels {
+        1 => (vec![mean.iter().sum::<f32>() / 3.0], vec![deviation.iter().sum::<f32>() / 3.0]),
+        _ => (mean, deviation),
+    }
 }
 
 /// Reads a file that `export` has written.
 ///
 /// # Errors
-/// If the file cannot be read, or is not such a file.
+/// If the file cannot be read, is not such a file, or its weights or metadata are not those of its network.
 pub(crate) fn read_export(path: &Path) -> Result<TrainedNetwork, VisionError> {
-    from_safetensors(&read(path)?).map_err(|error| fault(path, error))
+    let trained = from_safetensors(&read(path)?).map_err(|error| fault(path, error))?;
+    check(&trained).map_err(|message| fault(path, message))?;
+    Ok(trained)
+}
+
+/// Checks names and shapes of the weights, and the description of the images.
+fn check(trained: &TrainedNetwork) -> Result<(), String> {
+    ImageRecord::of_export(trained)?;
+    let TrainedNetwork { net, weights, .. } = trained;
+    let init = Init::new(0, &Device::flex());
+    let built = PararealNetwork::build(net, weights.cuts(), &init);
+    built.and_then(|built| built.load(weights)).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 /// Reads a safetensors file.
 ///
 /// # Errors
-/// If the file cannot be read, is larger than [`MAX_BYTES`], or does not begin like a safetensors file, of which no more
-/// than the beginning is read.
+/// If the file cannot be read, is larger than [`MAX_BYTES`], or does not begin like a safetensors file; then only its
+/// beginning is read.
 fn read(path: &Path) -> Result<Vec<u8>, VisionError> {
     let cannot_read = |error: io::Error| fault(path, error);
-    // Before the file is opened: that of a pipe waits for a writer.
+    // Opening a pipe would wait for a writer.
     let metadata = fs::metadata(path).map_err(cannot_read)?;
     if !metadata.is_file() {
         return Err(fault(path, "expected a safetensors file"));
@@ -177,7 +223,7 @@ fn read(path: &Path) -> Result<Vec<u8>, VisionError> {
     file.by_ref().take(8).read_to_end(&mut bytes).map_err(cannot_read)?;
     let header = bytes.as_slice().try_into().map_or(u64::MAX, u64::from_le_bytes);
     if header > length.saturating_sub(8) {
-        return Err(fault(path, "not a safetensors file, or one that is not complete"));
+        return Err(fault(path, format!("not a complete safetensors file{}", conversion(path))));
     }
     if length > MAX_BYTES {
         let (length, most) = (length >> 30, MAX_BYTES >> 30);
@@ -190,77 +236,16 @@ fn read(path: &Path) -> Result<Vec<u8>, VisionError> {
     Ok(bytes)
 }
 
+/// Returns advice on files of other formats.
+fn conversion(path: &Path) -> &'static str {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("pt" | "pth" | "bin") => {
+            "; in Python, `safetensors.torch.save_file(state_dict, path)` writes one"
+        }
+        _ => "",
+    }
+}
+
 fn fault(path: &Path, message: impl ToString) -> VisionError {
     VisionError::WeightFile { path: path.to_path_buf(), message: message.to_string() }
-}
-
-/// Compares the tensors of a file with those of the serial network. A last linear layer for another number of classes is
-/// replaced with a new one.
-///
-/// # Errors
-/// If a tensor is missing, left over, or of another shape.
-fn fit(
-    net: &ImageNetwork,
-    expected: StateDict,
-    mut found: Pretrained,
-) -> Result<(StateDict, Vec<String>), String> {
-    let mut notes = Vec::new();
-    if found.has_class_token {
-        notes.push(
-            "the class token is left out: the scores differ from those of the original network"
-                .into(),
-        );
-    }
-    let last = ["postprocessing.linear3", "postprocessing.linear"];
-    let cuts = expected.cuts().clone();
-    let mut tensors = expected.into_tensors();
-    let mut missing = Vec::new();
-    let mut is_new_head = false;
-    for (name, own) in &mut tensors {
-        let is_last = last
-            .iter()
-            .any(|layer| ["weight", "bias"].iter().any(|part| *name == format!("{layer}.{part}")));
-        match found.tensors.remove(name) {
-            Some(data) if data.shape() == own.shape() => *own = data,
-            Some(_) if is_last => is_new_head = true,
-            Some(data) => {
-                missing.push(format!(
-                    "{name} of shape {:?}, got {:?}",
-                    own.shape().as_slice(),
-                    data.shape().as_slice()
-                ));
-            }
-            None => missing.push(name.clone()),
-        }
-    }
-    let mut left_over = found.left_over;
-    left_over.extend(found.tensors.into_keys());
-    left_over.sort();
-    missing.sort();
-    if missing.is_empty() && left_over.is_empty() {
-        if is_new_head {
-            notes.push(format!("the last linear layer is new: it has {} classes", net.classes()));
-        }
-        return Ok((StateDict::new(cuts, tensors).units_only(), notes));
-    }
-    let mut message =
-        format!("expected the weights of {} under the names of torchvision or timm", net.name());
-    if !missing.is_empty() {
-        message += &format!("; missing: {}", listed(&missing));
-    }
-    if !left_over.is_empty() {
-        message += &format!("; not part of this network: {}", listed(&left_over));
-    }
-    Err(message)
-}
-
-/// Joins names, of which at most [`NAMED`] are spelled out.
-fn listed(names: &[String]) -> String {
-    let first: Vec<_> =
-        names.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
-    let first = first.join(", ");
-    match names.len().checked_sub(NAMED) {
-        None | Some(0) => first,
-        Some(more) => format!("{first} and {more} more"),
-    }
 }

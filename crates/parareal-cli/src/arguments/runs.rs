@@ -60,7 +60,7 @@ impl Selection for TestImages {
 #[derive(Args)]
 #[command(override_usage = "parareal predict [OPTIONS] <RUN> <IMAGE>...")]
 pub(crate) struct Predict {
-    /// Folder of the run, or a safetensors file that `parareal export` has written
+    /// Folder of the run, or a safetensors file or folder that `parareal export` has written
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// PNG or JPEG files, or folders of them
@@ -95,7 +95,7 @@ impl Predict {
 /// Flags of `export`.
 #[derive(Args)]
 #[command(override_usage = "parareal export [OPTIONS] --output <PATH> <RUN>")]
-#[command(mut_arg("run", |run| run.help("Folder of the run, or a safetensors file to convert")))]
+#[command(mut_arg("run", |run| run.help("Folder of the run, or a safetensors file or exported folder to convert")))]
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) run: RunFolder,
@@ -122,7 +122,7 @@ pub(crate) struct Export {
     /// Network of a file whose weights have the names of torchvision or timm, such as resnet50
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<Architecture>,
-    /// Height and width of the images of this network, in pixels [default: 32]
+    /// Height and width of the images of this network, in pixels [default: 224]
     #[arg(long, value_name = "S")]
     pub(crate) image_size: Option<usize>,
     /// Print a summary as one JSON value on standard output

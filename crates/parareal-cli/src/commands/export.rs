@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use parareal_train::{Format, OutputFile};
-use parareal_vision::{
-    DEFAULT_IMAGE_SIZE, ExportFormat, ExportSource, OnnxInput, export, export_pytorch,
-    is_weight_file,
-};
+use parareal_vision::{ExportFormat, ExportSource, OnnxInput, export, export_pytorch, weight_file};
 
 use crate::arguments::{Export, ExportFormatName};
 use crate::ending::Ending;
@@ -19,8 +16,9 @@ pub(crate) fn run(arguments: Export) -> Result<Ending, Failure> {
         return Err(Failure::Flag(message.into()));
     }
     let (path, overwrite) = (&arguments.output, arguments.overwrite);
-    let weights = arguments.run.clone().into_path();
-    let source = source(&arguments, &weights)?;
+    let run = arguments.run.clone().into_path();
+    let weights = weight_file(&run);
+    let source = source(&arguments, &run, weights.as_deref())?;
     let file = |format| OutputFile::new(path, &[format], overwrite);
     let exported = match arguments.format {
         ExportFormatName::Safetensors => {
@@ -45,29 +43,37 @@ pub(crate) fn run(arguments: Export) -> Result<Ending, Failure> {
             exported.path.display(),
             amount(exported.bytes),
         ));
+        exported.notes.iter().for_each(|text| note(&format!("note: {text}")));
     }
     Ok(Ending::Done)
 }
 
-/// Returns the weights that the flags name: a run, or a file with or without a network.
-fn source<'a>(arguments: &Export, weights: &'a Path) -> Result<ExportSource<'a>, Failure> {
+/// Height and width of the images of torchvision's and timm's networks.
+const PRETRAINED_IMAGE_SIZE: usize = 224;
+
+/// Returns the weights that the flags name: those of a run, or of a file with or without a network.
+fn source<'a>(
+    arguments: &Export,
+    run: &'a Path,
+    file: Option<&'a Path>,
+) -> Result<ExportSource<'a>, Failure> {
     let Export { checkpoint, network, image_size, .. } = arguments;
     let wrong = |flag: &str, what: &str| Failure::Flag(format!("{flag} is for {what}"));
-    match (is_weight_file(weights), network) {
-        (true, _) if checkpoint.is_some() => Err(wrong("--checkpoint", "the folder of a run")),
-        (true, &Some(network)) => Ok(ExportSource::Pretrained {
-            path: weights,
+    match (file, *network) {
+        (Some(_), _) if checkpoint.is_some() => Err(wrong("--checkpoint", "the folder of a run")),
+        (Some(path), Some(network)) => Ok(ExportSource::Pretrained {
+            path,
             network,
-            image_size: image_size.unwrap_or(DEFAULT_IMAGE_SIZE),
+            image_size: image_size.unwrap_or(PRETRAINED_IMAGE_SIZE),
         }),
-        (false, Some(_)) => Err(wrong("--network", "a file of torchvision or timm")),
+        (None, Some(_)) => Err(wrong("--network", "a file of torchvision or timm")),
         (_, None) if image_size.is_some() => {
             Err(wrong("--image-size", "a file of torchvision or timm, with --network"))
         }
-        (true, None) => Ok(ExportSource::File(weights)),
-        (false, None) => {
+        (Some(path), None) => Ok(ExportSource::File(path)),
+        (None, None) => {
             let which = checkpoint.as_deref().unwrap_or("latest").parse()?;
-            Ok(ExportSource::Run(weights, which))
+            Ok(ExportSource::Run(run, which))
         }
     }
 }

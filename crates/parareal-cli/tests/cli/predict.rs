@@ -140,7 +140,7 @@ fn other_images_are_evaluated_with_the_classes_and_the_normalization_of_the_run(
     let arguments = ["eval", "run", "--data-dir", "unknown"];
     assert_refused(folder, &arguments, "unknown class `azure`: expected one of blue, green, red");
 
-    let renamed = "the classes of the images differ from those of the run in run: expected blue, \
+    let renamed = "the classes of the images differ from those of run: expected blue, \
                    green, red, got azure, blue, red";
     let start = ["train", "--depth", "11", "--subnetworks", "3", "--init-from", "run"];
     let more = ["--dataset", "folder", "--data-dir", "unknown", "--output", "next"];

@@ -1,5 +1,6 @@
 import argparse
 import pathlib
+import sys
 
 import torch
 from torch import nn

@@ -50,7 +50,10 @@ class Network(nn.Module):
         return self.postprocessing(state)
 
 
-def load(weights=pathlib.Path(__file__).with_name("model.safetensors")):
+WEIGHTS = pathlib.Path(__file__).with_name("model.safetensors")
+
+
+def load(weights=WEIGHTS):
     """Returns the network with its weights, in evaluation mode."""
     from safetensors.torch import load_file
 
@@ -59,22 +62,37 @@ def load(weights=pathlib.Path(__file__).with_name("model.safetensors")):
     return network.eval()
 
 
+def save(network, weights):
+    """Writes the weights of the network with the metadata of model.safetensors, so that `parareal` can read the file."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, weights, metadata)
+
+
 def normalize(images):
     """Normalizes images [batch, channels, height, width] with values from 0 to 1."""
-    mean, deviation = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (MEAN, DEVIATION))
-    return (images - mean.to(images.device)) / deviation.to(images.device)
+    mean, deviation = (torch.tensor(values).reshape(1, -1, 1, 1).to(images) for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation
 
 
 def read(path):
     """Reads an image file as [channels, height, width] with values from 0 to 1, in the size of the network.
 
-    Larger images than 32x32 pixels are resized to 256/224 of the size and cropped in the middle, others are stretched. The
-    pixels of a stretched image may differ from those of `parareal predict` by rounding.
+    A network for images of more than 32x32 pixels gets the middle of the image, after its shorter side has been resized to
+    256/224 of the size. Other networks get the whole image, stretched to the size inside the border; its pixels may differ from
+    those of `parareal predict` by rounding.
     """
     import numpy
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(Image.open(path)).convert("L" if CHANNELS == 1 else "RGB")
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode.startswith("I;16"):
+        # Pillow would cut off values above 255.
+        image = Image.fromarray(((numpy.array(image, dtype=numpy.uint32) + 128) // 257).astype(numpy.uint8))
+    image = image.convert("L" if CHANNELS == 1 else "RGB")
     inner = IMAGE_SIZE - 2 * PADDING
     if IMAGE_SIZE > 32:
         shorter, size = round(IMAGE_SIZE * 256 / 224), min(image.size)
@@ -91,13 +109,23 @@ def read(path):
 def main():
     parser = argparse.ArgumentParser(description="Classifies image files.")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
-    network = load()
-    for path in parser.parse_args().images:
+    paths = parser.parse_args().images
+    if not WEIGHTS.is_file():
+        parser.error(f"{WEIGHTS} not found")
+    network, failed = load(), False
+    for path in paths:
+        try:
+            image = read(path)
+        except OSError as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            failed = True
+            continue
         with torch.no_grad():
-            probabilities = network(normalize(read(path)[None])).softmax(dim=1)[0]
+            probabilities = network(normalize(image[None])).softmax(dim=1)[0]
         best = probabilities.topk(min(5, len(CLASS_NAMES)))
         answers = (f"{CLASS_NAMES[c]} {100 * p:.1f} %" for p, c in zip(best.values.tolist(), best.indices.tolist()))
         print(f"{path}: {', '.join(answers)}")
+    sys.exit(2 if failed else 0)
 
 
 if __name__ == "__main__":

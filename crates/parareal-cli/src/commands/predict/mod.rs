@@ -4,7 +4,7 @@ pub(crate) mod images;
 
 use std::path::Path;
 
-use parareal_vision::{ClassProbability, Prediction, Predictor, VisionError, is_weight_file};
+use parareal_vision::{ClassProbability, Prediction, Predictor, VisionError, weight_file};
 use serde_json::{Value, json};
 
 use crate::advice;
@@ -16,14 +16,14 @@ use crate::output::{note, percent, result};
 pub(crate) fn run(arguments: Predict) -> Result<Ending, Failure> {
     let (run, paths) = arguments.run_and_images();
     let checkpoint = arguments.checkpoint.as_deref();
-    let mut predictor = match is_weight_file(&run) {
-        true if checkpoint.is_some() => {
+    let mut predictor = match weight_file(&run) {
+        Some(_) if checkpoint.is_some() => {
             let message =
                 format!("{} is one file; --checkpoint is for the folder of a run", run.display());
             return Err(Failure::Flag(message));
         }
-        true => Predictor::open_file(&run)?,
-        false => Predictor::open(&run, checkpoint.unwrap_or("latest").parse()?)?,
+        Some(file) => Predictor::open_file(&file)?,
+        None => Predictor::open(&run, checkpoint.unwrap_or("latest").parse()?)?,
     };
     let (mut ending, mut values) = (Ending::Done, Vec::new());
     for path in &paths {
