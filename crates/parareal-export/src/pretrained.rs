@@ -358,9 +358,8 @@ fn subtract_biases(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::DType;
-    use parareal::net::PararealNetwork;
-    use parareal_testing::init;
+    use burn::tensor::Device;
+    use parareal::net::{Init, PararealNetwork};
 
     use super::*;
 
@@ -419,7 +418,7 @@ mod tests {
     ) -> (ImageNetwork, HashMap<String, TensorData>, HashMap<String, TensorData>) {
         let net = network(name, size).with_width(2).with_classes(3);
         let cuts = net.default_cuts(1).unwrap();
-        let built = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+        let built = PararealNetwork::build(&net, &cuts, &Init::new(1, &Device::flex())).unwrap();
         let initial = built.state_dict().into_tensors();
         let mut file = HashMap::new();
         for (name, data) in &initial {
