@@ -108,7 +108,7 @@ def main():
                        "--data-dir", images / "target", "--batch-size", BATCH, "--epochs", TARGET_EPOCHS,
                        "--learning-rate", rate, "--schedule", "cosine", *flags, "--output", run]
             if (run / "config.toml").exists():
-                command = [arguments.parareal, "train", "--resume", run]
+                command = [arguments.parareal, "train", "--resume", "--output", run]
             done = subprocess.run([*map(str, command)])
             if done.returncode != 0:
                 sys.exit(done.returncode)
