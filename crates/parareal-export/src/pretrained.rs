@@ -122,6 +122,7 @@ pub fn from_pretrained(
     for (name, own) in initial.iter().collect::<BTreeMap<_, _>>() {
         let Source { names, bias } =
             source(net, name).ok_or_else(|| ImportError::NoCounterpart { network: net.name() })?;
+        biases.extend(bias.map(|bias| (bias, name)));
         let Some((theirs, data)) = names.iter().find_map(|name| tensors.remove_entry(name)) else {
             differences.missing.extend(names.into_iter().next());
             continue;
@@ -133,9 +134,6 @@ pub fn from_pretrained(
             classifier.insert(theirs, [expected, shape]);
         } else if expected != shape {
             differences.shapes.push((theirs, expected, shape));
-        }
-        if let Some(bias) = bias {
-            biases.push((bias, name));
         }
         found.insert(name.clone(), data);
     }
@@ -340,10 +338,12 @@ fn subtract_biases(
 ) {
     let has_biases = biases.iter().any(|(bias, _)| tensors.contains_key(bias));
     for (bias, mean) in biases.iter().filter(|_| has_biases) {
-        let (Some(values), Some(mean)) = (tensors.remove(bias), found.get_mut(*mean)) else {
+        let Some(values) = tensors.remove(bias) else {
             differences.missing.push(bias.clone());
             continue;
         };
+        // A missing mean is listed as well.
+        let Some(mean) = found.get_mut(*mean) else { continue };
         if values.shape() != mean.shape() {
             let shapes = [&*mean, &values].map(|data| data.shape().as_slice().to_vec());
             let [expected, shape] = shapes;
