@@ -28,7 +28,7 @@ pub enum ExportError {
     Weight {
         /// Name of the weight.
         name: String,
-        /// What is wrong with it.
+        /// Description of the fault.
         what: &'static str,
     },
     /// A kind of unit that the format has no operations for.

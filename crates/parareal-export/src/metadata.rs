@@ -14,7 +14,8 @@ use crate::{ImageDescription, ImportError, TrainedNetwork};
 /// Largest width, image size and number of channels of a network in a file.
 const MAX_NUMBER: usize = 16_384;
 
-const VERSION: &str = "parareal-version";
+/// The key that files of other programs do not have.
+pub(crate) const VERSION: &str = "parareal-version";
 const NETWORK: &str = "network";
 const WIDTH: &str = "width";
 const IMAGE_SIZE: &str = "image-size";
@@ -77,9 +78,6 @@ impl TrainedNetwork {
         tensors: HashMap<String, TensorData>,
     ) -> Result<Self, ImportError> {
         let file = Metadata(metadata);
-        if !metadata.contains_key(VERSION) {
-            return Err(ImportError::NoMetadata);
-        }
         let images = ImageDescription {
             dataset: file.text(DATASET)?.to_owned(),
             padding: file.parsed(PADDING)?,

@@ -8,7 +8,7 @@ use parareal_models::{Architecture, HeadKind, ImageNetwork};
 
 use crate::ImportError;
 
-/// What to do if the last linear layer of a file has another number of classes.
+/// Treatment of a file whose last linear layer has another number of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherClasses {
     /// Refuse the file.

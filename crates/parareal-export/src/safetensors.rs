@@ -6,6 +6,7 @@ use burn::tensor::{Bytes, DType, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::metadata::VERSION;
 use crate::{ExportError, ImportError, TrainedNetwork};
 
 /// Returns all parameters and running statistics as a safetensors file, under their names in a checkpoint, with
@@ -55,12 +56,14 @@ fn sorted(mut bytes: Vec<u8>) -> Vec<u8> {
 pub fn from_safetensors(bytes: &[u8]) -> Result<TrainedNetwork, ImportError> {
     let broken = |error: safetensors::SafeTensorError| ImportError::Format(error.to_string());
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let metadata = header.metadata().as_ref().ok_or(ImportError::NoMetadata)?;
+    let own = header.metadata().as_ref().filter(|metadata| metadata.contains_key(VERSION));
+    // Before the tensors are read: those of other programs are read under other names.
+    let metadata = own.ok_or(ImportError::NoMetadata)?;
     TrainedNetwork::from_metadata(metadata, read_tensors(bytes)?)
 }
 
-/// Reads the tensors of a safetensors file as 32-bit floats. Numbers of batches that a normalization has seen, integers of PyTorch, are left
-/// out.
+/// Reads the tensors of a safetensors file as 32-bit floats. Numbers of batches that a normalization has seen, integers of
+/// PyTorch, are left out.
 ///
 /// # Errors
 /// If the content is not a safetensors file, or another tensor does not consist of floats of 32 or 16 bits.
