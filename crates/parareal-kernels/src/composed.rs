@@ -1,9 +1,10 @@
-//! The public operations composed of Burn's own operations, for every backend and precision.
+//! The public operations composed of Burn's own operations, for every backend and precision. States in bfloat16 are
+//! converted to 32-bit floats for an operation, and its result is rounded.
 
 use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions as BurnConvOptions;
-use burn::tensor::{Tensor, s};
+use burn::tensor::{DType, FloatDType, Tensor, s};
 
 use crate::conv::ConvOptions;
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
@@ -16,12 +17,35 @@ pub(crate) struct Operands {
     pub(crate) options: ConvOptions,
 }
 
+/// Converts a state in bfloat16 to 32-bit floats. Returns true if it was one.
+fn widened(state: Tensor<4>) -> (Tensor<4>, bool) {
+    match state.dtype() {
+        DType::BF16 => (state.cast(FloatDType::F32), true),
+        _ => (state, false),
+    }
+}
+
+/// Rounds a state to bfloat16 if its input was in bfloat16.
+fn narrowed(state: Tensor<4>, is_narrow: bool) -> Tensor<4> {
+    if is_narrow { state.cast(FloatDType::BF16) } else { state }
+}
+
+impl Operands {
+    /// Converts the states, and returns true if the input was in bfloat16.
+    fn widened(self) -> (Self, bool) {
+        let (input, is_narrow) = widened(self.input);
+        let residual = self.residual.map(|residual| widened(residual).0);
+        (Self { input, residual, ..self }, is_narrow)
+    }
+}
+
 pub(crate) fn preactivation_conv2d(
     operands: Operands,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
+    let (operands, is_narrow) = operands.widened();
     let (input, statistics) = norm_relu(operands.input, normalization);
-    (conv2d(Operands { input, ..operands }), statistics)
+    (narrowed(conv2d(Operands { input, ..operands }), is_narrow), statistics)
 }
 
 /// Applies normalization and ReLU.
@@ -29,8 +53,9 @@ pub(crate) fn norm_relu(
     input: Tensor<4>,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
+    let (input, is_narrow) = widened(input);
     let (normalized, statistics) = norm(input, normalization);
-    (relu(normalized), statistics)
+    (narrowed(relu(normalized), is_narrow), statistics)
 }
 
 /// Applies normalization.
@@ -39,6 +64,7 @@ pub(crate) fn norm(
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
     let Normalization { scale, shift, statistics, epsilon } = normalization;
+    let (input, is_narrow) = widened(input);
     let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
     let pixels = input.reshape([-1, shape[3] as i32]);
@@ -55,7 +81,7 @@ pub(crate) fn norm(
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
-    (normalized.reshape(shape), statistics)
+    (narrowed(normalized.reshape(shape), is_narrow), statistics)
 }
 
 /// Converts a constant for operations with `other`: detached from any graph, and on an autodiff
@@ -66,6 +92,7 @@ fn like<const D: usize>(constant: Tensor<1>, other: &Tensor<D>) -> Tensor<1> {
 }
 
 pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
+    let (operands, is_narrow) = operands.widened();
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let [to, from, kernel, _] = weight.dims();
     let output = if kernel == 1 && padding == 0 {
@@ -83,31 +110,36 @@ pub(crate) fn conv2d(operands: Operands) -> Tensor<4> {
         let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1])
     };
-    match residual {
+    let output = match residual {
         Some(residual) => residual + output,
         None => output,
-    }
+    };
+    narrowed(output, is_narrow)
 }
 
 /// Applies a depthwise convolution, with one kernel for each channel.
 pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
+    let (operands, is_narrow) = operands.widened();
     let Operands { input, weight, residual, options: ConvOptions { stride, padding } } = operands;
     let options = BurnConvOptions::new([stride; 2], [padding; 2], [1, 1], input.dims()[3]);
     let output = burn_conv2d(input.permute([0, 3, 1, 2]), weight, None, options);
     let output = output.permute([0, 2, 3, 1]);
-    match residual {
+    let output = match residual {
         Some(residual) => residual + output,
         None => output,
-    }
+    };
+    narrowed(output, is_narrow)
 }
 
 /// Averages blocks of 2×2 pixels. The last row or column of an odd size forms smaller blocks.
 pub(crate) fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
+    let (input, is_narrow) = widened(input);
     // The mean of a value and its copy is the value.
     let input = repeat_last(repeat_last(input, 1), 2);
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height / 2, 2, width / 2, 2, channels]);
-    blocks.mean_dim(4).mean_dim(2).reshape([batch, height / 2, width / 2, channels])
+    let means = blocks.mean_dim(4).mean_dim(2);
+    narrowed(means.reshape([batch, height / 2, width / 2, channels]), is_narrow)
 }
 
 /// Repeats the last slice along a dimension of odd size, which makes the size even.
@@ -123,6 +155,7 @@ fn repeat_last(input: Tensor<4>, dim: usize) -> Tensor<4> {
 /// Repeats each pixel of the input in a block of 2×2, and adds the residual. Pixels outside the residual are
 /// left out.
 pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+    let ((input, is_narrow), (residual, _)) = (widened(input), widened(residual));
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height, 1, width, 1, channels]);
     let blocks = blocks.expand([batch, height, 2, width, 2, channels]);
@@ -133,7 +166,7 @@ pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
             upsampled = upsampled.narrow(dim, 0, size);
         }
     }
-    residual + upsampled
+    narrowed(residual + upsampled, is_narrow)
 }
 
 /// Selects every `stride`-th pixel of every `stride`-th row, starting with the first.

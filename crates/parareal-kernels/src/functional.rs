@@ -174,10 +174,10 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Returns true if operations on this tensor can be fused.
+/// Returns true if operations on this state can be fused.
 ///
-/// This requires Burn's CPU backend and 32-bit floats, and that the environment variable
+/// This requires Burn's CPU backend and 32-bit floats or bfloat16, and that the environment variable
 /// `PARAREAL_KERNELS` is not `composed`.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
-    flex::is_fused(tensor)
+    flex::is_fused_state(tensor)
 }

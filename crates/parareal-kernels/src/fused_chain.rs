@@ -1,5 +1,6 @@
 //! Chains of convolutions as single nodes of Burn's automatic differentiation on its CPU backend.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use burn::backend::Flex;
@@ -15,7 +16,7 @@ use crate::cpu::folded_norm::FoldedNorm;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
 use crate::cpu::moments::mean_and_variance;
-use crate::flex::{Operand, from_vec, slice, slice_mut, to_contiguous};
+use crate::flex::{Operand, StateElement, from_vec, to_contiguous, with_element};
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
 use crate::saved_chain::{SavedChain, SavedConv, SavedInput, recomputable_chain, remember};
 use crate::simd::SimdLevel;
@@ -35,20 +36,36 @@ pub(crate) fn chain(
     layers: &[PreactivationConv],
     residual: &Residual<'_>,
 ) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
-    let level = SimdLevel::current();
     let geometries = geometries(input, layers, residual)?;
     // All operands are converted first, so that nothing is computed if one of them is not
     // supported.
-    let Operand { mut values, node } = Operand::new(input)?;
+    let state = Operand::state(input)?;
     let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
     let other = match residual {
-        Residual::Tensor(other) => Some(Operand::new(*other)?),
+        Residual::Tensor(other) if other.dtype() != input.dtype() => return None,
+        Residual::Tensor(other) => Some(Operand::state(*other)?),
         Residual::None | Residual::Input => None,
     };
+    let done = with_element!(
+        input,
+        chain_of(state, layers, operands, geometries, matches!(residual, Residual::Input), other)
+    );
+    Some(done)
+}
 
+/// Applies a chain of convolutions to states of these elements. If `adds_input` is true, the input of the first is added to
+/// the output of the last; otherwise `other`, if there is one.
+fn chain_of<E: StateElement>(
+    Operand { mut values, node }: Operand,
+    layers: &[PreactivationConv],
+    operands: Vec<Operands>,
+    geometries: Vec<Geometry>,
+    adds_input: bool,
+    other: Option<Operand>,
+) -> (Tensor<4>, Vec<ChannelStatistics>) {
+    let level = SimdLevel::current();
     let input = values.clone();
     // Only a unit that keeps its shape refers to the chain before it. A projection reads the same input and keeps it.
-    let adds_input = matches!(residual, Residual::Input);
     let producer = match &node {
         Some(node) if adds_input => recomputable_chain(node.id()),
         _ => None,
@@ -65,7 +82,7 @@ pub(crate) fn chain(
             |([scale, shift], Normalization { statistics, epsilon, .. })| {
                 let exact = given.or_else(|| measured.take()).unwrap_or_else(|| {
                     let (images, channels) = (geometry.batch, geometry.in_channels);
-                    mean_and_variance(level, slice(&values), images, channels)
+                    mean_and_variance(level, E::slice(&values), images, channels)
                 });
                 all.push(statistics.given().cloned().unwrap_or_else(|| rounded(&exact)));
                 let is_batch = matches!(statistics, NormStatistics::Batch(_));
@@ -77,18 +94,16 @@ pub(crate) fn chain(
         );
         let kept = SavedInput::Values(values.clone());
         let conv = SavedConv { geometry, input: kept, weight: weight.values, norm };
-        let add = match residual {
-            Residual::Input if is_last => Some(slice(&input)),
-            Residual::Tensor(_) if is_last => other.as_ref().map(Operand::slice),
-            _ => None,
-        };
+        let added =
+            if adds_input { Some(&input) } else { other.as_ref().map(|other| &other.values) };
+        let add = added.filter(|_| is_last).map(E::slice);
         // The statistics of the next normalization are measured while its input is in the cache.
         let next = layers.get(index + 1).and_then(|next| next.normalization.as_ref());
         let measure =
             next.is_some_and(|next| matches!(next.statistics, NormStatistics::Batch(None)));
-        let (output, found) = conv.convolution(&values).forward(level, add, measure);
+        let (output, found) = conv.convolution::<E>(&values).forward(level, add, measure);
         measured = found;
-        values = from_vec(output, conv.output_shape());
+        values = E::tensor(output, conv.output_shape());
         convs.push(conv);
     }
     nodes.extend(other.map(|other| other.node));
@@ -96,11 +111,11 @@ pub(crate) fn chain(
         first.input = SavedInput::OutputOf(producer);
     }
     let saved = Arc::new(SavedChain { convs, adds_input });
-    let output = record_chain(nodes, saved.clone(), values);
-    if let Some(node) = Operand::new(&output).and_then(|output| output.node) {
+    let output = record_chain::<E>(nodes, saved.clone(), values);
+    if let Some(node) = Operand::state(&output).and_then(|output| output.node) {
         remember(node.id(), &saved);
     }
-    Some((output, all))
+    (output, all)
 }
 
 /// The operands of one convolution.
@@ -184,37 +199,37 @@ fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
 }
 
 /// Adds the chain to the graph of its operands, if they are in one.
-fn record_chain(
+fn record_chain<E: StateElement>(
     parents: Vec<Option<NodeGuard>>,
     state: Arc<SavedChain>,
     output: FlexTensor,
 ) -> Tensor<4> {
     match parents.len() {
-        2 => record_parents::<2>(parents, state, output),
-        4 => record_parents::<4>(parents, state, output),
-        5 => record_parents::<5>(parents, state, output),
-        7 => record_parents::<7>(parents, state, output),
-        10 => record_parents::<10>(parents, state, output),
-        13 => record_parents::<13>(parents, state, output),
+        2 => record_parents::<E, 2>(parents, state, output),
+        4 => record_parents::<E, 4>(parents, state, output),
+        5 => record_parents::<E, 5>(parents, state, output),
+        7 => record_parents::<E, 7>(parents, state, output),
+        10 => record_parents::<E, 10>(parents, state, output),
+        13 => record_parents::<E, 13>(parents, state, output),
         count => unreachable!(
             "expected one convolution, or two to four with normalizations, got {count} parents"
         ),
     }
 }
 
-fn record_parents<const N: usize>(
+fn record_parents<E: StateElement, const N: usize>(
     parents: Vec<Option<NodeGuard>>,
     state: Arc<SavedChain>,
     output: FlexTensor,
 ) -> Tensor<4> {
     let parents: [_; N] = parents.try_into().expect("the caller has counted them");
-    record(ChainBackward, parents, state, output)
+    record(ChainBackward::<E>(PhantomData), parents, state, output)
 }
 
 #[derive(Debug)]
-struct ChainBackward;
+struct ChainBackward<E>(PhantomData<E>);
 
-impl<const N: usize> Backward<Flex, N> for ChainBackward {
+impl<E: StateElement, const N: usize> Backward<Flex, N> for ChainBackward<E> {
     type State = Arc<SavedChain>;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -231,7 +246,7 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
             grads.register::<Flex>(other, gradient.clone());
         }
         // The gradient along the chain; `None` before the last convolution is differentiated.
-        let mut along: Option<Vec<f32>> = None;
+        let mut along: Option<Vec<E>> = None;
         for (index, conv) in convs.iter().enumerate().rev() {
             begin -= conv.parents();
             let [weight, scale, shift] = conv.parents_from(begin).map(|index| index.and_then(id));
@@ -245,25 +260,25 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
                 input: goes_on || scale.is_some() || shift.is_some(),
                 weight: weight.is_some() && deferred.is_none(),
             };
-            let input = conv.input.values(level);
-            let mut after = along.take().map(|values| from_vec(values, conv.output_shape()));
+            let input = conv.input.values::<E>(level);
+            let mut after = along.take().map(|values| E::tensor(values, conv.output_shape()));
             if let Some(id) = deferred {
                 let input = SavedInput::Values(input.clone());
                 let conv = SavedConv { input, ..conv.clone() };
                 let after = after.as_ref().unwrap_or(&gradient).clone();
-                defer(id, move || conv.weight_gradient(level, &after));
+                defer(id, move || conv.weight_gradient::<E>(level, &after));
             }
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
-            let convolution = conv.convolution(&input);
+            let convolution = conv.convolution::<E>(&input);
             let found = match after.take() {
                 // The gradient of the input is added in place to the gradient of the skip
                 // connection.
                 Some(after) if index == 0 && *adds_input && mask.input => {
-                    let sum = Some(slice_mut(&mut gradient));
-                    convolution.backward(level, slice(&after), saved, mask, sum)
+                    let sum = Some(E::slice_mut(&mut gradient));
+                    convolution.backward(level, E::slice(&after), saved, mask, sum)
                 }
-                Some(after) => convolution.backward(level, slice(&after), saved, mask, None),
-                None => convolution.backward(level, slice(&gradient), saved, mask, None),
+                Some(after) => convolution.backward(level, E::slice(&after), saved, mask, None),
+                None => convolution.backward(level, E::slice(&gradient), saved, mask, None),
             };
             if let (Some(id), Some(values)) = (weight, found.weight) {
                 grads.register::<Flex>(id, conv.weight_tensor(values));
@@ -280,7 +295,7 @@ impl<const N: usize> Backward<Flex, N> for ChainBackward {
         }
         if let Some(id) = id(0) {
             let Geometry { batch, height, width, in_channels, .. } = convs[0].geometry;
-            let input = along.map(|values| from_vec(values, [batch, height, width, in_channels]));
+            let input = along.map(|values| E::tensor(values, [batch, height, width, in_channels]));
             grads.register::<Flex>(id, input.unwrap_or(gradient));
         }
     }

@@ -1,5 +1,7 @@
 //! The depthwise convolution as a node of Burn's automatic differentiation on its CPU backend.
 
+use std::marker::PhantomData;
+
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
@@ -9,7 +11,7 @@ use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
 use crate::conv::ConvOptions;
 use crate::cpu::depthwise::Depthwise;
-use crate::flex::{Operand, from_vec, slice, to_contiguous};
+use crate::flex::{Operand, StateElement, from_vec, slice, to_contiguous, with_element};
 use crate::simd::SimdLevel;
 
 /// Computes `residual + depthwise_conv2d(input, weight)`. Returns `None` if the backend, precision
@@ -29,17 +31,29 @@ pub(crate) fn depthwise(
     if !fits || channels == 0 || height == 0 || width == 0 {
         return None;
     }
-    let (input, weight) = (Operand::new(input)?, Operand::new(weight)?);
     let residual = match residual {
-        Some(residual) => Some(Operand::new(residual)?),
+        Some(residual) if residual.dtype() != input.dtype() => return None,
+        Some(residual) => Some(Operand::state(residual)?),
         None => None,
     };
-    let add = residual.as_ref().map(Operand::slice);
-    let output = sizes.forward(SimdLevel::current(), input.slice(), weight.slice(), add);
-    let output = from_vec(output, [batch, rows, columns, channels]);
+    let (state, weight) = (Operand::state(input)?, Operand::new(weight)?);
+    Some(with_element!(input, depthwise_of(sizes, state, weight, residual)))
+}
+
+fn depthwise_of<E: StateElement>(
+    sizes: Depthwise,
+    input: Operand,
+    weight: Operand,
+    residual: Option<Operand>,
+) -> Tensor<4> {
+    let [rows, columns] = sizes.output();
+    let add = residual.as_ref().map(|residual| E::slice(&residual.values));
+    let level = SimdLevel::current();
+    let output = sizes.forward(level, E::slice(&input.values), weight.slice(), add);
+    let output = E::tensor(output, [sizes.batch, rows, columns, sizes.channels]);
     let nodes = [input.node, weight.node, residual.and_then(|residual| residual.node)];
     let state = State { sizes, input: input.values, weight: weight.values };
-    Some(record(DepthwiseBackward, nodes, state, output))
+    record(DepthwiseBackward::<E>(PhantomData), nodes, state, output)
 }
 
 #[derive(Clone, Debug)]
@@ -50,16 +64,20 @@ struct State {
 }
 
 impl State {
-    fn weight_gradient(&self, level: SimdLevel, gradient: &FlexTensor) -> FlexTensor {
-        let values = self.sizes.weight_gradient(level, slice(&self.input), slice(gradient));
+    fn weight_gradient<E: StateElement>(
+        &self,
+        level: SimdLevel,
+        gradient: &FlexTensor,
+    ) -> FlexTensor {
+        let values = self.sizes.weight_gradient(level, E::slice(&self.input), E::slice(gradient));
         from_vec(values, [self.sizes.channels, 1, 3, 3])
     }
 }
 
 #[derive(Debug)]
-struct DepthwiseBackward;
+struct DepthwiseBackward<E>(PhantomData<E>);
 
-impl Backward<Flex, 3> for DepthwiseBackward {
+impl<E: StateElement> Backward<Flex, 3> for DepthwiseBackward<E> {
     type State = State;
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -69,17 +87,21 @@ impl Backward<Flex, 3> for DepthwiseBackward {
         let [input, weight, residual] = ops.parents;
         if let Some(input) = input {
             let Depthwise { batch, height, width, channels, .. } = state.sizes;
-            let values = state.sizes.input_gradient(level, slice(&gradient), slice(&state.weight));
-            grads.register::<Flex>(input.id, from_vec(values, [batch, height, width, channels]));
+            let along = E::slice(&gradient);
+            let values = state.sizes.input_gradient(level, along, slice(&state.weight));
+            grads.register::<Flex>(input.id, E::tensor(values, [batch, height, width, channels]));
         }
         if let Some(residual) = residual {
             grads.register::<Flex>(residual.id, gradient.clone());
         }
         if let Some(weight) = weight {
             match is_deferring() && weight.parents.is_empty() {
-                true => defer(weight.id, move || Some(state.weight_gradient(level, &gradient))),
+                true => {
+                    defer(weight.id, move || Some(state.weight_gradient::<E>(level, &gradient)))
+                }
                 false => {
-                    grads.register::<Flex>(weight.id, state.weight_gradient(level, &gradient));
+                    let values = state.weight_gradient::<E>(level, &gradient);
+                    grads.register::<Flex>(weight.id, values);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Average pooling and interpolation as nodes of Burn's automatic differentiation on its CPU backend.
 
+use std::marker::PhantomData;
+
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
@@ -8,7 +10,7 @@ use burn::tensor::Tensor;
 use parareal_autodiff::record;
 
 use crate::cpu::resample::Resample;
-use crate::flex::{Operand, from_vec, slice, to_contiguous};
+use crate::flex::{Operand, StateElement, to_contiguous, with_element};
 
 /// Averages blocks of 2×2 pixels. Returns `None` if the backend, precision or sizes are not
 /// supported.
@@ -18,16 +20,19 @@ pub(crate) fn average_pool(input: &Tensor<4>) -> Option<Tensor<4>> {
         return None;
     }
     let sizes = Resample { height: height / 2, width: width / 2, channels };
-    let input = Operand::new(input)?;
-    let output = sizes.restrict(input.slice(), 0.25);
-    let output = from_vec(output, [batch, sizes.height, sizes.width, channels]);
-    Some(record(AveragePoolBackward, [input.node], (batch, sizes), output))
+    Some(with_element!(input, average_pool_of(batch, sizes, Operand::state(input)?)))
+}
+
+fn average_pool_of<E: StateElement>(batch: usize, sizes: Resample, input: Operand) -> Tensor<4> {
+    let output = sizes.restrict(E::slice(&input.values), 0.25);
+    let output = E::tensor(output, [batch, sizes.height, sizes.width, sizes.channels]);
+    record(AveragePoolBackward::<E>(PhantomData), [input.node], (batch, sizes), output)
 }
 
 #[derive(Debug)]
-struct AveragePoolBackward;
+struct AveragePoolBackward<E>(PhantomData<E>);
 
-impl Backward<Flex, 1> for AveragePoolBackward {
+impl<E: StateElement> Backward<Flex, 1> for AveragePoolBackward<E> {
     type State = (usize, Resample);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -35,9 +40,9 @@ impl Backward<Flex, 1> for AveragePoolBackward {
         let [input] = ops.parents;
         let (batch, sizes) = ops.state;
         if let Some(input) = input {
-            let values = sizes.prolong(slice(&gradient), 0.25, None);
+            let values = sizes.prolong(E::slice(&gradient), 0.25, None);
             let shape = [batch, 2 * sizes.height, 2 * sizes.width, sizes.channels];
-            grads.register::<Flex>(input.id, from_vec(values, shape));
+            grads.register::<Flex>(input.id, E::tensor(values, shape));
         }
     }
 }
@@ -50,17 +55,30 @@ pub(crate) fn add_upsampled(input: &Tensor<4>, residual: &Tensor<4>) -> Option<T
     if residual.dims() != shape || input.shape().num_elements() == 0 {
         return None;
     }
+    if residual.dtype() != input.dtype() {
+        return None;
+    }
     let sizes = Resample { height, width, channels };
-    let (input, residual) = (Operand::new(input)?, Operand::new(residual)?);
-    let output = sizes.prolong(input.slice(), 1.0, Some(residual.slice()));
+    let operands = [Operand::state(input)?, Operand::state(residual)?];
+    Some(with_element!(input, add_upsampled_of(batch, sizes, operands)))
+}
+
+fn add_upsampled_of<E: StateElement>(
+    batch: usize,
+    sizes: Resample,
+    [input, residual]: [Operand; 2],
+) -> Tensor<4> {
+    let shape = [batch, 2 * sizes.height, 2 * sizes.width, sizes.channels];
+    let output = sizes.prolong(E::slice(&input.values), 1.0, Some(E::slice(&residual.values)));
     let nodes = [input.node, residual.node];
-    Some(record(UpsampleBackward, nodes, (batch, sizes), from_vec(output, shape)))
+    let backward = UpsampleBackward::<E>(PhantomData);
+    record(backward, nodes, (batch, sizes), E::tensor(output, shape))
 }
 
 #[derive(Debug)]
-struct UpsampleBackward;
+struct UpsampleBackward<E>(PhantomData<E>);
 
-impl Backward<Flex, 2> for UpsampleBackward {
+impl<E: StateElement> Backward<Flex, 2> for UpsampleBackward<E> {
     type State = (usize, Resample);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -68,9 +86,9 @@ impl Backward<Flex, 2> for UpsampleBackward {
         let [input, residual] = ops.parents;
         let (batch, sizes) = ops.state;
         if let Some(input) = input {
-            let values = sizes.restrict(slice(&gradient), 1.0);
+            let values = sizes.restrict(E::slice(&gradient), 1.0);
             let shape = [batch, sizes.height, sizes.width, sizes.channels];
-            grads.register::<Flex>(input.id, from_vec(values, shape));
+            grads.register::<Flex>(input.id, E::tensor(values, shape));
         }
         if let Some(residual) = residual {
             grads.register::<Flex>(residual.id, gradient);

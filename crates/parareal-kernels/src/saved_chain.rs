@@ -10,7 +10,7 @@ use crate::cpu::convolution::Convolution;
 use crate::cpu::folded_norm::FoldedNorm;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
-use crate::flex::{from_vec, slice};
+use crate::flex::{StateElement, from_vec, slice};
 use crate::simd::SimdLevel;
 
 /// The largest number of input channels of a 1×1 convolution whose output is computed again for the backward pass. The
@@ -38,13 +38,15 @@ impl SavedChain {
     }
 
     /// Computes the output of a [recomputable](Self::is_recomputable) chain again.
-    fn output(&self, level: SimdLevel) -> FlexTensor {
+    fn output<E: StateElement>(&self, level: SimdLevel) -> FlexTensor {
         let ([first, ..], [.., last]) = (&self.convs[..], &self.convs[..]) else {
             unreachable!("a chain has at least one convolution");
         };
-        let (residual, input) = (first.input.values(level), last.input.values(level));
-        let (output, _) = last.convolution(&input).forward(level, Some(slice(&residual)), false);
-        from_vec(output, last.output_shape())
+        let residual = first.input.values::<E>(level);
+        let input = last.input.values::<E>(level);
+        let convolution = last.convolution::<E>(&input);
+        let (output, _) = convolution.forward(level, Some(E::slice(&residual)), false);
+        E::tensor(output, last.output_shape())
     }
 }
 
@@ -59,10 +61,10 @@ pub(crate) enum SavedInput {
 
 impl SavedInput {
     /// Returns the values, which are computed again if they were not kept.
-    pub(crate) fn values(&self, level: SimdLevel) -> FlexTensor {
+    pub(crate) fn values<E: StateElement>(&self, level: SimdLevel) -> FlexTensor {
         match self {
             Self::Values(values) => values.clone(),
-            Self::OutputOf(chain) => chain.output(level),
+            Self::OutputOf(chain) => chain.output::<E>(level),
         }
     }
 }
@@ -78,25 +80,29 @@ pub(crate) struct SavedConv {
 
 impl SavedConv {
     /// Returns the convolution of this input, which is the saved one.
-    pub(crate) fn convolution<'a>(&'a self, input: &'a FlexTensor) -> Convolution<'a> {
+    pub(crate) fn convolution<'a, E: StateElement>(
+        &'a self,
+        input: &'a FlexTensor,
+    ) -> Convolution<'a, E> {
         Convolution {
             geometry: self.geometry,
-            input: slice(input),
+            input: E::slice(input),
             activation: self.norm.as_ref().map(|norm| &norm.map),
             weight: slice(&self.weight),
         }
     }
 
     /// Computes the gradient of the weight alone from the gradient of the output.
-    pub(crate) fn weight_gradient(
+    pub(crate) fn weight_gradient<E: StateElement>(
         &self,
         level: SimdLevel,
         gradient: &FlexTensor,
     ) -> Option<FlexTensor> {
         let saved = self.norm.as_ref().map(FoldedNorm::saved_statistics);
         let mask = GradientMask { input: false, weight: true };
-        let input = self.input.values(level);
-        let found = self.convolution(&input).backward(level, slice(gradient), saved, mask, None);
+        let input = self.input.values::<E>(level);
+        let convolution = self.convolution::<E>(&input);
+        let found = convolution.backward(level, E::slice(gradient), saved, mask, None);
         found.weight.map(|values| self.weight_tensor(values))
     }
 

@@ -21,6 +21,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
+use crate::cpu::element::{Element, narrow_sum, widen_all, widened};
 use crate::cpu::elementwise::{ReluGradient, Sums, relu_backward};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
@@ -30,10 +31,10 @@ use crate::cpu::microkernel::tile_width;
 use crate::cpu::norm_gradient::DeltaSource;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
-use crate::cpu::winograd::{self, InverseTransformKernel, Scratch};
+use crate::cpu::winograd::{self, InverseTransformKernel, Scratch, scratch_slice};
 use crate::simd::SimdLevel;
 
-impl Convolution<'_> {
+impl<E: Element> Convolution<'_, E> {
     /// Computes the gradients in `mask` from the gradient of the output. With `sum`, the gradient
     /// of the input is added to `sum` instead of returned.
     ///
@@ -44,11 +45,11 @@ impl Convolution<'_> {
     pub(crate) fn backward(
         &self,
         level: SimdLevel,
-        gradient: &[f32],
+        gradient: &[E],
         saved: Option<SavedStatistics<'_>>,
         mask: GradientMask,
-        sum: Option<&mut [f32]>,
-    ) -> Gradients {
+        sum: Option<&mut [E]>,
+    ) -> Gradients<E> {
         self.check();
         let geometry = self.geometry;
         assert_eq!(gradient.len(), geometry.output_len());
@@ -61,7 +62,7 @@ impl Convolution<'_> {
             true => level.run(PackPhases { weight: self.weight, geometry: &geometry }),
             false => Vec::new(),
         };
-        let pass = |delta: Delta<'_>| {
+        let pass = |delta: Delta<'_, E>| {
             map_chunks(geometry.batch, geometry.bands(), |chunk| {
                 let (convolution, phases, weight) = (*self, &phases, mask.weight);
                 level.run(Backward { convolution, phases, gradient, saved, delta, weight, chunk })
@@ -122,25 +123,25 @@ impl Convolution<'_> {
     }
 }
 
-struct Backward<'a> {
-    convolution: Convolution<'a>,
+struct Backward<'a, E> {
+    convolution: Convolution<'a, E>,
     phases: &'a [StridePhase],
-    gradient: &'a [f32],
+    gradient: &'a [E],
     saved: Option<SavedStatistics<'a>>,
-    delta: Delta<'a>,
+    delta: Delta<'a, E>,
     weight: bool,
     chunk: Chunk,
 }
 
 /// The use of `δ` in the first pass.
 #[derive(Clone, Copy)]
-enum Delta<'a> {
+enum Delta<'a, E> {
     /// `δ` is not computed, because the gradient of the input is not requested.
     NotRequested,
     /// Only the sums of `δ` are kept; the second pass recomputes `δ`.
     Recomputed,
     /// `δ` is written to memory.
-    Stored(SharedSlice<'a>),
+    Stored(SharedSlice<'a, E>),
 }
 
 /// The contribution of one chunk to the gradients of the parameters.
@@ -151,7 +152,7 @@ struct PartialGradients {
     weight: Vec<f32>,
 }
 
-impl WithSimd for Backward<'_> {
+impl<E: Element> WithSimd for Backward<'_, E> {
     type Output = PartialGradients;
 
     #[inline(always)]
@@ -173,7 +174,7 @@ impl WithSimd for Backward<'_> {
     }
 }
 
-impl Backward<'_> {
+impl<E: Element> Backward<'_, E> {
     #[inline(always)]
     fn pointwise<S: Simd>(&self, simd: S, padded: usize, done: &mut PartialGradients) {
         let Convolution { geometry, input, .. } = self.convolution;
@@ -182,7 +183,8 @@ impl Backward<'_> {
         let mut activated = vec![0.0; block * in_channels];
         let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
         let requested = !matches!(self.delta, Delta::NotRequested);
-        let buffered = requested && self.convolution.activation.is_some();
+        let mut wide = vec![0.0; if E::IS_F32 { 0 } else { block * channels }];
+        let buffered = requested && (self.convolution.activation.is_some() || !E::IS_F32);
         let mut delta = vec![0.0; if buffered { block * in_channels } else { 0 }];
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
@@ -190,12 +192,14 @@ impl Backward<'_> {
             let window = Window { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
             let input = &input[pixel * in_channels..][..pixels * in_channels];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
+            let after = gradient.as_ptr_range().end;
+            let gradient = widened(simd, gradient, &mut wide);
             // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
             unsafe {
                 if self.weight {
                     let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
                     let grid = Grid { values, row: 0, channels: in_channels };
-                    let gradient = widen(gradient, channels, padded, &mut filled);
+                    let gradient = padded_pixels(gradient, channels, padded, &mut filled);
                     let to = done.weight.as_mut_ptr();
                     correlate(simd, grid, window, gradient, channels, padded, to);
                 }
@@ -206,11 +210,11 @@ impl Backward<'_> {
                 };
                 if let Some(to) = to {
                     // With an activation, `∂L/∂z` stays in the cache and only `δ` goes to memory.
-                    let delta = if buffered { delta.as_mut_ptr() } else { to };
+                    let delta = if buffered { delta.as_mut_ptr() } else { to.cast() };
                     let is_last = pixel + pixels == end;
-                    let next = [input.as_ptr_range().end, gradient.as_ptr_range().end];
+                    let next = [input.as_ptr_range().end, after];
                     let from = if is_last { [std::ptr::null(); 2] } else { next };
-                    let prefetch = Prefetch { from, pixel: [in_channels, channels] };
+                    let prefetch = Prefetch::new(from, [in_channels, channels]);
                     input_gradient_pointwise(
                         simd,
                         self.phases,
@@ -252,6 +256,8 @@ impl Backward<'_> {
         let spacing = height + 2;
         let frames = framed_rows + (group - 1) * spacing;
         let mut framed = vec![0.0; if stored.is_some() { frames * framed_row } else { 0 }];
+        // Gradients as 32-bit floats, if the states do not consist of them.
+        let (mut wide, mut delta) = (Vec::new(), Vec::new());
         let mut scratch = Scratch::default();
         for (images, rows) in self.chunk.parts(output_rows, group) {
             let gradient = &self.gradient[images.start * output_rows * gradient_row..];
@@ -268,13 +274,18 @@ impl Backward<'_> {
                     let window = Window { images: count, rows: rows.len(), ..window };
                     let values =
                         &gradient[rows.start * gradient_row..][..count * rows.len() * gradient_row];
+                    let wide = match E::IS_F32 {
+                        true => &mut [][..],
+                        false => scratch_slice(&mut wide, values.len()),
+                    };
+                    let values = widened(simd, values, wide);
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
                         let gradient = Grid { values, row: gradient_row, channels };
                         winograd::correlate(simd, tile, grid, window, gradient, to, &mut scratch);
                     } else {
                         let (gradient, to) =
-                            (widen(values, channels, padded, &mut filled), to.as_mut_ptr());
+                            (padded_pixels(values, channels, padded, &mut filled), to.as_mut_ptr());
                         correlate(simd, grid, window, gradient, channels, padded, to);
                     }
                 }
@@ -286,18 +297,23 @@ impl Backward<'_> {
                             let line = &gradient[line..][..gradient_row];
                             let row = index * spacing + y + margin;
                             let place = row * framed_row + margin * channels;
-                            framed[place..][..gradient_row].copy_from_slice(line);
+                            widen_all(simd, line, &mut framed[place..][..gradient_row]);
                         }
                     }
                     let first = (images.start * height + inputs.start) * input_row;
-                    let to = to.at(first, count * inputs.len() * input_row);
+                    let len = count * inputs.len() * input_row;
+                    let to = to.at(first, len);
+                    let delta = match E::IS_F32 {
+                        true => to.cast::<f32>(),
+                        false => scratch_slice(&mut delta, len).as_mut_ptr(),
+                    };
                     for phase in self.phases {
                         let StridePhase { first: [y, x], start: [row, column], kernel, packed } =
                             phase;
                         let rows = (inputs.len() - y).div_ceil(stride);
                         let columns = (width - x).div_ceil(stride);
                         let pixel = stride * in_channels;
-                        let to = to.add((y * width + x) * in_channels);
+                        let to = delta.add((y * width + x) * in_channels);
                         let add = std::ptr::null();
                         let prefetch = Prefetch::NOTHING;
                         let place = OutputView { to, row: width * pixel, pixel, add, prefetch };
@@ -314,19 +330,19 @@ impl Backward<'_> {
                     }
                     let pixels = count * inputs.len() * width;
                     let input = input[first..][..pixels * in_channels].as_ptr();
-                    let operands = ReluGradient { pixels, x: input, gradient: to, to };
+                    let operands = ReluGradient { pixels, x: input, gradient: delta, to };
                     self.relu_backward(simd, operands, &mut done.sums);
                 }
             }
         }
     }
 
-    /// Converts `∂L/∂z` to `δ`, and adds to `sums`.
+    /// Converts `∂L/∂z` to `δ`, and adds to `sums`. Without an activation, `∂L/∂z` is rounded.
     ///
     /// # Safety
     /// As for [`relu_backward`].
     #[inline(always)]
-    unsafe fn relu_backward<S: Simd>(&self, simd: S, operands: ReluGradient, sums: &mut Sums) {
+    unsafe fn relu_backward<S: Simd>(&self, simd: S, operands: ReluGradient<E>, sums: &mut Sums) {
         if let (Some(map), Some(saved)) = (self.convolution.activation, self.saved) {
             // Hidden from the compiler: if it knew that a gradient is overwritten, it would write with a mask,
             // which is several times slower on AMD processors.
@@ -334,6 +350,14 @@ impl Backward<'_> {
             let operands = ReluGradient { gradient, ..operands };
             // SAFETY: as the caller promises.
             unsafe { relu_backward(simd, map, saved.mean, operands, sums) };
+        } else if !E::IS_F32 {
+            let ReluGradient { pixels, gradient, to, .. } = operands;
+            let len = pixels * self.convolution.geometry.in_channels;
+            // SAFETY: as the caller promises.
+            unsafe {
+                let gradient = std::slice::from_raw_parts(gradient, len);
+                narrow_sum(simd, gradient, std::ptr::null(), to);
+            }
         }
     }
 }
@@ -356,7 +380,7 @@ unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize)
 
 /// Returns the pixels with their channels padded to whole tiles. The padded pixels are stored in
 /// `filled`, unless no padding is needed.
-fn widen(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
+fn padded_pixels(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
     if padded == channels {
         return values.as_ptr();
     }

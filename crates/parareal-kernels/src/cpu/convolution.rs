@@ -4,23 +4,24 @@ use std::ops::Range;
 
 use pulp::Simd;
 
+use super::element::{Element, widen_all, widened};
 use super::elementwise::{Affine, activate};
 use super::geometry::Geometry;
 use super::implicit_gemm::Window;
 
 /// The operands of a convolution.
 #[derive(Clone, Copy)]
-pub(crate) struct Convolution<'a> {
+pub(crate) struct Convolution<'a, E> {
     pub(crate) geometry: Geometry,
     /// `[batch, height, width, in_channels]`.
-    pub(crate) input: &'a [f32],
+    pub(crate) input: &'a [E],
     /// Folded normalization and ReLU of each input channel, if any.
     pub(crate) activation: Option<&'a Affine>,
     /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: &'a [f32],
 }
 
-impl Convolution<'_> {
+impl<E: Element> Convolution<'_, E> {
     pub(crate) fn check(&self) {
         let geometry = &self.geometry;
         assert!(geometry.is_supported(), "{geometry:?}");
@@ -32,8 +33,8 @@ impl Convolution<'_> {
         }
     }
 
-    /// Returns activated pixels, which are written to `block`, or the input itself if there is no
-    /// activation.
+    /// Returns activated pixels as 32-bit floats, which are written to `block`, or the input itself if there is
+    /// nothing to compute.
     ///
     /// # Safety
     /// `block` has room for `pixels` pixels.
@@ -47,7 +48,7 @@ impl Convolution<'_> {
     ) -> &'b [f32] {
         let in_channels = self.geometry.in_channels;
         let input = &self.input[pixel * in_channels..][..pixels * in_channels];
-        let Some(map) = self.activation else { return input };
+        let Some(map) = self.activation else { return widened(simd, input, block) };
         let block = &mut block[..pixels * in_channels];
         // SAFETY: both slices have these pixels.
         unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
@@ -80,7 +81,7 @@ impl Convolution<'_> {
                     Some(map) => unsafe {
                         activate(simd, map, input.as_ptr(), to.as_mut_ptr(), width);
                     },
-                    None => to.copy_from_slice(input),
+                    None => widen_all(simd, input, to),
                 }
             }
         }

@@ -18,6 +18,7 @@ use pulp::{Simd, WithSimd};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::cpu::chunks::{Chunk, chunks, map_chunks};
+use crate::cpu::element::Element;
 use crate::simd::SimdLevel;
 
 /// Rows and columns of the kernel.
@@ -44,18 +45,18 @@ impl Depthwise {
 
     /// Convolves `[batch, rows, columns, channels]` with `[channels, 1, 3, 3]`, and adds `add` if there is
     /// one.
-    pub(crate) fn forward(
+    pub(crate) fn forward<E: Element>(
         &self,
         level: SimdLevel,
-        input: &[f32],
+        input: &[E],
         weight: &[f32],
-        add: Option<&[f32]>,
-    ) -> Vec<f32> {
+        add: Option<&[E]>,
+    ) -> Vec<E> {
         let [rows, columns] = self.output();
         let weight = by_place(weight, self.channels);
         let add = add.map_or_else(
-            || vec![0.0; self.batch * rows * columns * self.channels],
-            <[f32]>::to_vec,
+            || vec![E::default(); self.batch * rows * columns * self.channels],
+            <[E]>::to_vec,
         );
         let steps =
             [self.steps_forward(self.height, rows), self.steps_forward(self.width, columns)];
@@ -67,15 +68,15 @@ impl Depthwise {
     }
 
     /// Returns the gradient of the input, given the gradient of the output.
-    pub(crate) fn input_gradient(
+    pub(crate) fn input_gradient<E: Element>(
         &self,
         level: SimdLevel,
-        gradient: &[f32],
+        gradient: &[E],
         weight: &[f32],
-    ) -> Vec<f32> {
+    ) -> Vec<E> {
         let [rows, columns] = self.output();
         let weight = by_place(weight, self.channels);
-        let to = vec![0.0; self.batch * self.height * self.width * self.channels];
+        let to = vec![E::default(); self.batch * self.height * self.width * self.channels];
         let steps =
             [self.steps_backward(self.height, rows), self.steps_backward(self.width, columns)];
         self.gather(
@@ -86,11 +87,11 @@ impl Depthwise {
     }
 
     /// Returns the gradient of the kernel, `[channels, 1, 3, 3]`.
-    pub(crate) fn weight_gradient(
+    pub(crate) fn weight_gradient<E: Element>(
         &self,
         level: SimdLevel,
-        input: &[f32],
-        gradient: &[f32],
+        input: &[E],
+        gradient: &[E],
     ) -> Vec<f32> {
         let partials = map_chunks(self.batch, 1, |chunk| {
             level.run(WeightGradient { depthwise: *self, input, gradient, chunk })
@@ -131,7 +132,12 @@ impl Depthwise {
     }
 
     /// Adds all contributions to each pixel of `to`, image by image.
-    fn gather(&self, level: SimdLevel, gather: &Gather<'_>, mut to: Vec<f32>) -> Vec<f32> {
+    fn gather<E: Element>(
+        &self,
+        level: SimdLevel,
+        gather: &Gather<'_, E>,
+        mut to: Vec<E>,
+    ) -> Vec<E> {
         let channels = self.channels;
         let [rows, columns] = gather.from_size;
         let from_image = rows * columns * channels;
@@ -155,8 +161,8 @@ impl Depthwise {
 /// corresponding row of the kernel.
 type Steps = Vec<Vec<(usize, usize)>>;
 
-struct Gather<'a> {
-    from: &'a [f32],
+struct Gather<'a, E> {
+    from: &'a [E],
     /// Rows and columns of an image in `from`.
     from_size: [usize; 2],
     /// `[3, 3, channels]`.
@@ -170,14 +176,14 @@ fn by_place(weight: &[f32], channels: usize) -> Vec<f32> {
     (0..places * channels).map(|at| weight[at % channels * places + at / channels]).collect()
 }
 
-struct GatherImages<'a> {
-    gather: &'a Gather<'a>,
+struct GatherImages<'a, E> {
+    gather: &'a Gather<'a, E>,
     channels: usize,
-    from: &'a [f32],
-    to: &'a mut [f32],
+    from: &'a [E],
+    to: &'a mut [E],
 }
 
-impl WithSimd for GatherImages<'_> {
+impl<E: Element> WithSimd for GatherImages<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -194,7 +200,9 @@ impl WithSimd for GatherImages<'_> {
                     while first < channels {
                         let lanes = LANES.min(channels - first);
                         let mut sums = [0.0f32; LANES];
-                        sums[..lanes].copy_from_slice(&pixel[first..][..lanes]);
+                        sums.iter_mut()
+                            .zip(&pixel[first..][..lanes])
+                            .for_each(|(sum, own)| *sum = own.widen());
                         for &(row, row_place) in rows_seen {
                             for &(column, column_place) in columns_seen {
                                 let place = row_place * KERNEL + column_place;
@@ -203,7 +211,8 @@ impl WithSimd for GatherImages<'_> {
                                 add_products(&mut sums, values, weight, lanes);
                             }
                         }
-                        pixel[first..][..lanes].copy_from_slice(&sums[..lanes]);
+                        let own = pixel[first..][..lanes].iter_mut().zip(sums);
+                        own.for_each(|(own, sum)| *own = E::narrow(sum));
                         first += lanes;
                     }
                 }
@@ -214,29 +223,29 @@ impl WithSimd for GatherImages<'_> {
 
 /// Computes `sums += a · b`, lane by lane.
 #[inline(always)]
-fn add_products(sums: &mut [f32; LANES], a: &[f32], b: &[f32], lanes: usize) {
+fn add_products<A: Element, B: Element>(sums: &mut [f32; LANES], a: &[A], b: &[B], lanes: usize) {
     match (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
         (Some(a), Some(b)) if lanes == LANES => {
             for lane in 0..LANES {
-                sums[lane] += a[lane] * b[lane];
+                sums[lane] += a[lane].widen() * b[lane].widen();
             }
         }
         _ => {
             for ((sum, a), b) in sums.iter_mut().zip(&a[..lanes]).zip(&b[..lanes]) {
-                *sum += a * b;
+                *sum += a.widen() * b.widen();
             }
         }
     }
 }
 
-struct WeightGradient<'a> {
+struct WeightGradient<'a, E> {
     depthwise: Depthwise,
-    input: &'a [f32],
-    gradient: &'a [f32],
+    input: &'a [E],
+    gradient: &'a [E],
     chunk: Chunk,
 }
 
-impl WithSimd for WeightGradient<'_> {
+impl<E: Element> WithSimd for WeightGradient<'_, E> {
     /// `[3, 3, channels]`.
     type Output = Vec<f32>;
 

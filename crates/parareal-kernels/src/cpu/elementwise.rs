@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use crate::cpu::element::Element;
 use crate::cpu::microkernel::{fma, load, store};
 
 /// `max(0, slope · x + offset)` for each channel.
@@ -23,10 +24,10 @@ fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
 /// # Safety
 /// `pixels` pixels with as many channels as `map` can be read from `x` and written to `to`.
 #[inline(always)]
-pub(crate) unsafe fn activate<S: Simd>(
+pub(crate) unsafe fn activate<S: Simd, E: Element>(
     simd: S,
     map: &Affine,
-    x: *const f32,
+    x: *const E,
     to: *mut f32,
     pixels: usize,
 ) {
@@ -36,16 +37,16 @@ pub(crate) unsafe fn activate<S: Simd>(
     // SAFETY: these channels are within the pixels that the caller promises.
     unsafe {
         while c + 4 * lanes <= channels {
-            activate_columns::<S, 4>(simd, map, c, x, to, pixels);
+            activate_columns::<S, E, 4>(simd, map, c, x, to, pixels);
             c += 4 * lanes;
         }
         while c + lanes <= channels {
-            activate_columns::<S, 1>(simd, map, c, x, to, pixels);
+            activate_columns::<S, E, 1>(simd, map, c, x, to, pixels);
             c += lanes;
         }
         for pixel in (0..pixels).map(|pixel| pixel * channels).filter(|_| c < channels) {
             for c in c..channels {
-                let value = map.slope[c] * *x.add(pixel + c) + map.offset[c];
+                let value = map.slope[c] * (*x.add(pixel + c)).widen() + map.offset[c];
                 *to.add(pixel + c) = if value < 0.0 { 0.0 } else { value };
             }
         }
@@ -58,11 +59,11 @@ pub(crate) unsafe fn activate<S: Simd>(
 /// # Safety
 /// As for [`activate`], and `map` has all of these channels.
 #[inline(always)]
-unsafe fn activate_columns<S: Simd, const NV: usize>(
+unsafe fn activate_columns<S: Simd, E: Element, const NV: usize>(
     simd: S,
     map: &Affine,
     c: usize,
-    x: *const f32,
+    x: *const E,
     to: *mut f32,
     pixels: usize,
 ) {
@@ -78,7 +79,7 @@ unsafe fn activate_columns<S: Simd, const NV: usize>(
         for pixel in 0..pixels {
             for v in 0..NV {
                 let place = pixel * channels + c + v * lanes;
-                let value = fma(simd, load::<S>(x.add(place)), slope[v], offset[v]);
+                let value = fma(simd, E::load(simd, x.add(place)), slope[v], offset[v]);
                 store::<S>(to.add(place), relu(simd, value));
             }
         }
@@ -111,14 +112,14 @@ impl Sums {
 
 /// The pixels of [`relu_backward`]. Each has as many channels as the activation.
 #[derive(Clone, Copy)]
-pub(crate) struct ReluGradient {
+pub(crate) struct ReluGradient<E> {
     pub(crate) pixels: usize,
     /// The input of the activation.
-    pub(crate) x: *const f32,
+    pub(crate) x: *const E,
     /// The gradient of its output.
     pub(crate) gradient: *const f32,
     /// The destination; null for none.
-    pub(crate) to: *mut f32,
+    pub(crate) to: *mut E,
 }
 
 /// Copies the gradients to the destination, zero where the activation was zero, and adds them to `sums`.
@@ -127,11 +128,11 @@ pub(crate) struct ReluGradient {
 /// `map`, `mean` and `sums` have the same number of channels. All pixels can be read from `x` and `gradient`, and
 /// written to `to` unless it is null. `to` may be equal to `gradient`.
 #[inline(always)]
-pub(crate) unsafe fn relu_backward<S: Simd>(
+pub(crate) unsafe fn relu_backward<S: Simd, E: Element>(
     simd: S,
     map: &Affine,
     mean: &[f32],
-    operands: ReluGradient,
+    operands: ReluGradient<E>,
     sums: &mut Sums,
 ) {
     debug_assert_eq!(map.slope.len(), map.offset.len());
@@ -140,11 +141,11 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
     // SAFETY: these channels are within the pixels that the caller promises.
     unsafe {
         while c + 2 * lanes <= channels {
-            relu_backward_columns::<S, 2>(simd, map, mean, c, operands, sums);
+            relu_backward_columns::<S, E, 2>(simd, map, mean, c, operands, sums);
             c += 2 * lanes;
         }
         while c + lanes <= channels {
-            relu_backward_columns::<S, 1>(simd, map, mean, c, operands, sums);
+            relu_backward_columns::<S, E, 1>(simd, map, mean, c, operands, sums);
             c += lanes;
         }
     }
@@ -154,12 +155,12 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
             let place = pixel * channels + c;
             // SAFETY: this channel is within a pixel that the caller promises.
             unsafe {
-                let (x, mut kept) = (*x.add(place), *gradient.add(place));
+                let (x, mut kept) = ((*x.add(place)).widen(), *gradient.add(place));
                 if map.slope[c] * x + map.offset[c] <= 0.0 {
                     kept = 0.0;
                 }
                 if !to.is_null() {
-                    *to.add(place) = kept;
+                    *to.add(place) = E::narrow(kept);
                 }
                 sums.gradient[c] += f64::from(kept);
                 sums.product[c] += f64::from(kept * (x - mean));
@@ -173,12 +174,12 @@ pub(crate) unsafe fn relu_backward<S: Simd>(
 /// # Safety
 /// As for [`relu_backward`], and `map` has all of these channels.
 #[inline(always)]
-unsafe fn relu_backward_columns<S: Simd, const NV: usize>(
+unsafe fn relu_backward_columns<S: Simd, E: Element, const NV: usize>(
     simd: S,
     map: &Affine,
     mean: &[f32],
     c: usize,
-    ReluGradient { pixels, x, gradient, to }: ReluGradient,
+    ReluGradient { pixels, x, gradient, to }: ReluGradient<E>,
     sums: &mut Sums,
 ) {
     let (channels, lanes) = (map.slope.len(), S::F32_LANES);
@@ -195,13 +196,13 @@ unsafe fn relu_backward_columns<S: Simd, const NV: usize>(
         for pixel in 0..pixels {
             for v in 0..NV {
                 let place = pixel * channels + c + v * lanes;
-                let (x, gradient) = (load::<S>(x.add(place)), load::<S>(gradient.add(place)));
+                let (x, gradient) = (E::load(simd, x.add(place)), load::<S>(gradient.add(place)));
                 // Where the activation is NaN, the gradient is kept: NaN is not zero in the forward
                 // pass either.
                 let passive = simd.less_than_or_equal_f32s(fma(simd, x, slope[v], offset[v]), zero);
                 let kept = simd.select_f32s(passive, zero, gradient);
                 if !to.is_null() {
-                    store::<S>(to.add(place), kept);
+                    E::store(simd, to.add(place), kept);
                 }
                 total[v] = simd.add_f32s(total[v], kept);
                 product[v] = fma(simd, kept, simd.sub_f32s(x, means[v]), product[v]);
@@ -244,12 +245,18 @@ pub(crate) struct NormCorrection<'a> {
 /// channels can be read from `x` and `delta`, and written to `to`. With `ADD`, they can also be
 /// read from `to`. `to` may be equal to `delta`.
 #[inline(always)]
-pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
+pub(crate) unsafe fn input_gradient<
+    S: Simd,
+    E: Element,
+    D: Element,
+    const MASK: bool,
+    const ADD: bool,
+>(
     simd: S,
     correction: NormCorrection<'_>,
-    x: *const f32,
-    delta: *const f32,
-    to: *mut f32,
+    x: *const E,
+    delta: *const D,
+    to: *mut E,
     pixels: usize,
 ) {
     let NormCorrection { map, terms, mean } = correction;
@@ -269,8 +276,8 @@ pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
         unsafe {
             for c in (0..whole).step_by(lanes) {
                 let at = |values: &[f32]| load::<S>(values.as_ptr().add(c));
-                let (scale, x) = (at(&map.slope), load::<S>(x.add(first + c)));
-                let mut delta = load::<S>(delta.add(first + c));
+                let (scale, x) = (at(&map.slope), E::load(simd, x.add(first + c)));
+                let mut delta = D::load(simd, delta.add(first + c));
                 if MASK {
                     let passive = fma(simd, x, scale, at(&map.offset));
                     let passive = simd.less_than_or_equal_f32s(passive, zero);
@@ -281,17 +288,17 @@ pub(crate) unsafe fn input_gradient<S: Simd, const MASK: bool, const ADD: bool>(
                 let mut value = fma(simd, delta, scale, value);
                 let place = to.add(first + c);
                 if ADD {
-                    value = simd.add_f32s(value, load::<S>(place));
+                    value = simd.add_f32s(value, E::load(simd, place));
                 }
-                store::<S>(place, value);
+                E::store(simd, place, value);
             }
             for (c, mean) in mean.iter().enumerate().skip(whole) {
-                let (x, place) = (*x.add(first + c), to.add(first + c));
+                let (x, place) = ((*x.add(first + c)).widen(), to.add(first + c));
                 let passive = MASK && map.slope[c] * x + map.offset[c] <= 0.0;
-                let delta = if passive { 0.0 } else { *delta.add(first + c) };
+                let delta = if passive { 0.0 } else { (*delta.add(first + c)).widen() };
                 let terms = terms.slope[c] * (x - mean) + terms.offset[c];
                 let value = map.slope[c] * delta + terms;
-                *place = if ADD { *place + value } else { value };
+                *place = E::narrow(if ADD { (*place).widen() + value } else { value });
             }
         }
     }
@@ -318,9 +325,9 @@ impl Deviations {
 /// # Safety
 /// `pixels` pixels with as many channels as `to` can be read from `x`.
 #[inline(always)]
-pub(crate) unsafe fn deviations<S: Simd>(
+pub(crate) unsafe fn deviations<S: Simd, E: Element>(
     simd: S,
-    x: *const f32,
+    x: *const E,
     pixels: usize,
     to: &mut Deviations,
 ) {
@@ -330,21 +337,21 @@ pub(crate) unsafe fn deviations<S: Simd>(
     // SAFETY: these channels are within the pixels that the caller promises.
     unsafe {
         while c + 4 * lanes <= channels {
-            deviations_of_columns::<S, 4>(simd, c, x, pixels, to);
+            deviations_of_columns::<S, E, 4>(simd, c, x, pixels, to);
             c += 4 * lanes;
         }
         while c + 2 * lanes <= channels {
-            deviations_of_columns::<S, 2>(simd, c, x, pixels, to);
+            deviations_of_columns::<S, E, 2>(simd, c, x, pixels, to);
             c += 2 * lanes;
         }
         while c + lanes <= channels {
-            deviations_of_columns::<S, 1>(simd, c, x, pixels, to);
+            deviations_of_columns::<S, E, 1>(simd, c, x, pixels, to);
             c += lanes;
         }
     }
     for c in c..channels {
         // SAFETY: this channel is within a pixel that the caller promises.
-        let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) };
+        let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) }.widen();
         let center = (0..pixels).map(value).sum::<f32>() * share;
         to.center[c] = center;
         to.sum[c] = (0..pixels).map(|pixel| value(pixel) - center).sum();
@@ -358,10 +365,10 @@ pub(crate) unsafe fn deviations<S: Simd>(
 /// # Safety
 /// As for [`deviations`], and `to` has all of these channels.
 #[inline(always)]
-unsafe fn deviations_of_columns<S: Simd, const NV: usize>(
+unsafe fn deviations_of_columns<S: Simd, E: Element, const NV: usize>(
     simd: S,
     c: usize,
-    x: *const f32,
+    x: *const E,
     pixels: usize,
     to: &mut Deviations,
 ) {
@@ -374,7 +381,7 @@ unsafe fn deviations_of_columns<S: Simd, const NV: usize>(
         for pixel in 0..pixels {
             for (v, center) in center.iter_mut().enumerate() {
                 let place = pixel * channels + c + v * lanes;
-                *center = simd.add_f32s(*center, load::<S>(x.add(place)));
+                *center = simd.add_f32s(*center, E::load(simd, x.add(place)));
             }
         }
         for center in &mut center {
@@ -383,7 +390,7 @@ unsafe fn deviations_of_columns<S: Simd, const NV: usize>(
         for pixel in 0..pixels {
             for v in 0..NV {
                 let place = pixel * channels + c + v * lanes;
-                let distance = simd.sub_f32s(load::<S>(x.add(place)), center[v]);
+                let distance = simd.sub_f32s(E::load(simd, x.add(place)), center[v]);
                 sum[v] = simd.add_f32s(sum[v], distance);
                 squares[v] = fma(simd, distance, distance, squares[v]);
             }

@@ -6,15 +6,16 @@ use pulp::{Simd, WithSimd};
 
 use super::chunks::{Chunk, block_pixels, map_chunks};
 use super::convolution::Convolution;
+use super::element::{Element, narrow_sum};
 use super::geometry::Geometry;
 use super::implicit_gemm::{Grid, OutputView, Prefetch, Window};
 use super::moments::Moments;
 use super::packed_weight::PackedWeight;
 use super::shared_slice::{SharedSlice, vec_written_by};
-use super::winograd::Scratch;
+use super::winograd::{Scratch, scratch_slice};
 use crate::simd::SimdLevel;
 
-impl Convolution<'_> {
+impl<E: Element> Convolution<'_, E> {
     /// Returns `residual + convolution`, `[batch, output height, output width, out_channels]`. If
     /// `statistics` is true, also returns the mean and the variance of each output channel. They
     /// are measured while the output is in the cache, at almost no cost.
@@ -24,9 +25,9 @@ impl Convolution<'_> {
     pub(crate) fn forward(
         &self,
         level: SimdLevel,
-        residual: Option<&[f32]>,
+        residual: Option<&[E]>,
         statistics: bool,
-    ) -> (Vec<f32>, Option<[Vec<f64>; 2]>) {
+    ) -> (Vec<E>, Option<[Vec<f64>; 2]>) {
         self.check();
         let len = self.geometry.output_len();
         assert!(residual.is_none_or(|residual| residual.len() == len));
@@ -68,16 +69,24 @@ impl WithSimd for PackForward<'_> {
     }
 }
 
-struct Forward<'a> {
-    convolution: Convolution<'a>,
+/// Reusable working memory.
+#[derive(Default)]
+struct Buffers {
+    /// The convolution, before it is rounded to the elements of the output.
+    sums: Vec<f32>,
+    scratch: Scratch,
+}
+
+struct Forward<'a, E> {
+    convolution: Convolution<'a, E>,
     kernel: &'a PackedWeight,
-    residual: Option<&'a [f32]>,
-    to: SharedSlice<'a>,
+    residual: Option<&'a [E]>,
+    to: SharedSlice<'a, E>,
     statistics: bool,
     chunk: Chunk,
 }
 
-impl WithSimd for Forward<'_> {
+impl<E: Element> WithSimd for Forward<'_, E> {
     type Output = Option<Moments>;
 
     #[inline(always)]
@@ -92,15 +101,54 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-impl Forward<'_> {
+impl<E: Element> Forward<'_, E> {
     /// Returns a pointer to the residual at `index`, or null if there is no residual.
     ///
     /// # Safety
     /// `index` is within the output.
     #[inline(always)]
-    unsafe fn residual(&self, index: usize) -> *const f32 {
+    unsafe fn residual(&self, index: usize) -> *const E {
         // SAFETY: the residual is as long as the output.
         self.residual.map_or(std::ptr::null(), |values| unsafe { values.as_ptr().add(index) })
+    }
+
+    /// Writes the sum of the convolution of a grid and the residual, dense pixels that start at `first`. `sums` is
+    /// where the convolution is computed if the output does not consist of 32-bit floats.
+    ///
+    /// # Safety
+    /// As for [`PackedWeight::convolve`]. The pixels belong to this chunk alone.
+    #[inline(always)]
+    unsafe fn convolve<S: Simd>(
+        &self,
+        simd: S,
+        grid: Grid<'_>,
+        window: Window,
+        first: usize,
+        prefetch: Prefetch,
+        buffers: &mut Buffers,
+        moments: &mut Option<Moments>,
+    ) {
+        let channels = self.convolution.geometry.out_channels;
+        let pixels = window.images * window.rows * window.columns;
+        let Buffers { sums, scratch } = buffers;
+        // SAFETY: as the caller promises.
+        unsafe {
+            let to = self.to.at(first, pixels * channels);
+            let add = self.residual(first);
+            let (place, addend) = match E::IS_F32 {
+                true => (to.cast::<f32>(), add.cast::<f32>()),
+                false => (scratch_slice(sums, pixels * channels).as_mut_ptr(), std::ptr::null()),
+            };
+            let view = OutputView::dense(place, window.columns, channels, addend);
+            let view = OutputView { prefetch, ..view };
+            self.kernel.convolve(simd, grid, window, view, scratch);
+            if !E::IS_F32 {
+                narrow_sum(simd, &sums[..pixels * channels], add, to);
+            }
+            if let Some(moments) = moments {
+                moments.accumulate(simd, to, pixels);
+            }
+        }
     }
 
     /// Convolves blocks of pixels, which are activated in the first-level cache.
@@ -110,7 +158,7 @@ impl Forward<'_> {
         let Geometry { in_channels, out_channels: channels, .. } = geometry;
         let block = block_pixels(in_channels);
         let mut activated = vec![0.0; block * in_channels];
-        let mut scratch = Scratch::default();
+        let mut buffers = Buffers::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
@@ -119,18 +167,13 @@ impl Forward<'_> {
             unsafe {
                 let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
                 let grid = Grid { values, row: 0, channels: in_channels };
-                let to = self.to.at(pixel * channels, pixels * channels);
-                let add = self.residual(pixel * channels);
-                let mut place = OutputView::dense(to, pixels, channels, add);
+                let mut prefetch = Prefetch::NOTHING;
                 if pixel + pixels < end {
                     let next = self.convolution.input[(pixel + pixels) * in_channels..].as_ptr();
-                    place.prefetch =
-                        Prefetch { from: [next, std::ptr::null()], pixel: [in_channels, 0] };
+                    prefetch = Prefetch::new([next, std::ptr::null()], [in_channels, 0]);
                 }
-                self.kernel.convolve(simd, grid, window, place, &mut scratch);
-                if let Some(moments) = moments {
-                    moments.accumulate(simd, to, pixels);
-                }
+                let first = pixel * channels;
+                self.convolve(simd, grid, window, first, prefetch, &mut buffers, moments);
             }
             pixel += pixels;
         }
@@ -141,7 +184,7 @@ impl Forward<'_> {
     fn spatial<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let mut grid = self.convolution.new_grid();
-        let mut scratch = Scratch::default();
+        let mut buffers = Buffers::default();
         let [height, columns] = geometry.output();
         let size = columns * geometry.out_channels;
         for (images, rows) in self.chunk.parts(height, geometry.group()) {
@@ -153,15 +196,10 @@ impl Forward<'_> {
                 let values = &grid[rows.start * geometry.stride * row..];
                 let grid = Grid { values, row, channels: geometry.in_channels };
                 let first = (images.start * height + rows.start) * size;
-                let to = self.to.at(first, images.len() * rows.len() * size);
                 let window =
                     Window { images: images.len(), rows: rows.len(), ..self.convolution.window() };
-                let add = self.residual(first);
-                let place = OutputView::dense(to, columns, geometry.out_channels, add);
-                self.kernel.convolve(simd, grid, window, place, &mut scratch);
-                if let Some(moments) = moments {
-                    moments.accumulate(simd, to, images.len() * rows.len() * columns);
-                }
+                let prefetch = Prefetch::NOTHING;
+                self.convolve(simd, grid, window, first, prefetch, &mut buffers, moments);
             }
         }
     }

@@ -10,14 +10,20 @@ pub(crate) struct GradientMask {
 }
 
 /// The gradients that were requested.
-#[derive(Debug, Default)]
-pub(crate) struct Gradients {
+#[derive(Debug)]
+pub(crate) struct Gradients<E> {
     /// `[batch, height, width, in_channels]`.
-    pub(crate) input: Option<Vec<f32>>,
+    pub(crate) input: Option<Vec<E>>,
     /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: Option<Vec<f32>>,
     /// `[in_channels]`.
     pub(crate) scale: Option<Vec<f32>>,
     /// `[in_channels]`.
     pub(crate) shift: Option<Vec<f32>>,
+}
+
+impl<E> Default for Gradients<E> {
+    fn default() -> Self {
+        Self { input: None, weight: None, scale: None, shift: None }
+    }
 }

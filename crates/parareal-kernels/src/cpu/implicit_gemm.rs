@@ -53,15 +53,23 @@ pub(crate) struct OutputView {
 }
 
 /// Memory that is read after a product and prefetched during it. For each pixel of the product,
-/// `pixel` values are prefetched from each address in `from` that is not null.
+/// `pixel` bytes are prefetched from each address in `from` that is not null.
 #[derive(Clone, Copy)]
 pub(crate) struct Prefetch {
-    pub(crate) from: [*const f32; 2],
-    pub(crate) pixel: [usize; 2],
+    from: [*const u8; 2],
+    pixel: [usize; 2],
 }
 
 impl Prefetch {
     pub(crate) const NOTHING: Self = Self { from: [std::ptr::null(); 2], pixel: [0; 2] };
+
+    /// Prefetches pixels of `channels` values each from the addresses that are not null.
+    pub(crate) fn new<E>(from: [*const E; 2], channels: [usize; 2]) -> Self {
+        Self {
+            from: from.map(<*const E>::cast),
+            pixel: channels.map(|count| count * size_of::<E>()),
+        }
+    }
 
     #[inline(always)]
     fn issue(self, pixel: usize, pixels: usize) {
@@ -73,11 +81,11 @@ impl Prefetch {
     }
 }
 
-/// Prefetches values. This is a hint and reads nothing, so any address is allowed.
+/// Prefetches bytes. This is a hint and reads nothing, so any address is allowed.
 #[inline(always)]
-fn prefetch_lines(from: *const f32, count: usize) {
+fn prefetch_lines(from: *const u8, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..count).step_by(16) {
+    for line in (0..count).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every x86-64 machine has the instruction, and it never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line).cast()) };

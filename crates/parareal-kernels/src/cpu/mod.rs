@@ -1,9 +1,10 @@
-//! Forward and backward passes over slices of 32-bit floats on the CPU, independent of Burn.
+//! Forward and backward passes over slices on the CPU, independent of Burn.
 
 mod backward;
 mod chunks;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
+pub(crate) mod element;
 mod elementwise;
 pub(crate) mod folded_norm;
 mod forward;

@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
+use crate::cpu::element::Element;
 use crate::cpu::elementwise::{Deviations, deviations};
 use crate::simd::SimdLevel;
 
@@ -15,9 +16,9 @@ use crate::simd::SimdLevel;
 ///
 /// # Panics
 /// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
-pub(crate) fn mean_and_variance(
+pub(crate) fn mean_and_variance<E: Element>(
     level: SimdLevel,
-    input: &[f32],
+    input: &[E],
     images: usize,
     channels: usize,
 ) -> [Vec<f64>; 2] {
@@ -64,7 +65,12 @@ impl Moments {
     /// # Safety
     /// `pixels` pixels with as many channels as these moments can be read from `x`.
     #[inline(always)]
-    pub(crate) unsafe fn accumulate<S: Simd>(&mut self, simd: S, x: *const f32, pixels: usize) {
+    pub(crate) unsafe fn accumulate<S: Simd, E: Element>(
+        &mut self,
+        simd: S,
+        x: *const E,
+        pixels: usize,
+    ) {
         let channels = self.mean.len();
         let mut block = std::mem::take(&mut self.block);
         let size = block_pixels(channels);
@@ -101,15 +107,15 @@ impl Moments {
     }
 }
 
-struct MeasureMoments<'a> {
-    input: &'a [f32],
+struct MeasureMoments<'a, E> {
+    input: &'a [E],
     /// Number of values in an image.
     size: usize,
     channels: usize,
     chunk: Chunk,
 }
 
-impl WithSimd for MeasureMoments<'_> {
+impl<E: Element> WithSimd for MeasureMoments<'_, E> {
     type Output = Moments;
 
     #[inline(always)]

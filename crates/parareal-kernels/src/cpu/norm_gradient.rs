@@ -12,6 +12,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
+use crate::cpu::element::{Element, widened};
 use crate::cpu::elementwise::{Affine, NormCorrection, Sums, input_gradient};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
@@ -36,14 +37,14 @@ impl Geometry {
 }
 
 /// The source of `δ`.
-pub(crate) enum DeltaSource<'a> {
+pub(crate) enum DeltaSource<'a, E> {
     /// The first pass stored it, `[batch, height, width, in_channels]`.
-    Stored(Vec<f32>),
+    Stored(Vec<E>),
     /// It is recomputed from the gradient of the output.
-    Recomputed { gradient: &'a [f32], phases: &'a [StridePhase] },
+    Recomputed { gradient: &'a [E], phases: &'a [StridePhase] },
 }
 
-impl Convolution<'_> {
+impl<E: Element> Convolution<'_, E> {
     /// Sets the gradients of scale, shift and input. With `sum`, the gradient of the input is added
     /// to `sum` instead.
     ///
@@ -54,16 +55,16 @@ impl Convolution<'_> {
         level: SimdLevel,
         saved: SavedStatistics<'_>,
         sums: &Sums,
-        source: DeltaSource<'_>,
-        sum: Option<&mut [f32]>,
-        gradients: &mut Gradients,
+        source: DeltaSource<'_, E>,
+        sum: Option<&mut [E]>,
+        gradients: &mut Gradients<E>,
     ) {
         let Some(map) = self.activation else { return };
         let len = self.geometry.input_len();
         assert!(sum.as_ref().is_none_or(|sum| sum.len() == len));
         let terms = self.correction(map, saved, sums, gradients);
         let correction = NormCorrection { map, terms: &terms, mean: saved.mean };
-        let pass = |delta: DeltaBuffer<'_>, to: SharedSlice<'_>, add: bool| {
+        let pass = |delta: DeltaBuffer<'_, E>, to: SharedSlice<'_, E>, add: bool| {
             map_chunks(self.geometry.batch, self.geometry.input_pixels(), |chunk| {
                 let convolution = *self;
                 level.run(NormGradient { convolution, correction, delta, to, add, chunk });
@@ -95,7 +96,7 @@ impl Convolution<'_> {
         map: &Affine,
         saved: SavedStatistics<'_>,
         sums: &Sums,
-        gradients: &mut Gradients,
+        gradients: &mut Gradients<E>,
     ) -> Affine {
         let Geometry { batch, in_channels, .. } = self.geometry;
         let count = (batch * self.geometry.input_pixels()) as f64;
@@ -119,79 +120,87 @@ impl Convolution<'_> {
 
 /// The source of `δ` in the second pass.
 #[derive(Clone, Copy)]
-enum DeltaBuffer<'a> {
+enum DeltaBuffer<'a, E> {
     /// `δ` is stored in the memory of the result, which overwrites it.
     InPlace,
-    Separate(&'a [f32]),
+    Separate(&'a [E]),
     Recomputed {
-        gradient: &'a [f32],
+        gradient: &'a [E],
         phases: &'a [StridePhase],
     },
 }
 
-struct NormGradient<'a> {
-    convolution: Convolution<'a>,
+struct NormGradient<'a, E> {
+    convolution: Convolution<'a, E>,
     correction: NormCorrection<'a>,
-    delta: DeltaBuffer<'a>,
-    to: SharedSlice<'a>,
+    delta: DeltaBuffer<'a, E>,
+    to: SharedSlice<'a, E>,
     add: bool,
     chunk: Chunk,
 }
 
-impl WithSimd for NormGradient<'_> {
+impl<E: Element> WithSimd for NormGradient<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match (self.delta, self.add) {
-            (DeltaBuffer::Recomputed { .. }, false) => self.run::<S, true, false>(simd),
-            (DeltaBuffer::Recomputed { .. }, true) => self.run::<S, true, true>(simd),
-            (_, false) => self.run::<S, false, false>(simd),
-            (_, true) => self.run::<S, false, true>(simd),
+        match self.add {
+            false => self.run::<S, false>(simd),
+            true => self.run::<S, true>(simd),
         }
     }
 }
 
-impl NormGradient<'_> {
+impl<E: Element> NormGradient<'_, E> {
     #[inline(always)]
-    fn run<S: Simd, const MASK: bool, const ADD: bool>(&self, simd: S) {
+    fn run<S: Simd, const ADD: bool>(&self, simd: S) {
         let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { in_channels, out_channels: channels, .. } = geometry;
         let block = block_pixels(in_channels);
-        let mut recomputed = vec![0.0; if MASK { block * in_channels } else { 0 }];
+        let is_recomputed = matches!(self.delta, DeltaBuffer::Recomputed { .. });
+        let mut recomputed = vec![0.0; if is_recomputed { block * in_channels } else { 0 }];
+        let is_wide = E::IS_F32 || !is_recomputed;
+        let mut wide = vec![0.0; if is_wide { 0 } else { block * channels }];
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
             let (first, len) = (pixel * in_channels, pixels * in_channels);
+            let (x, correction) = (input[first..][..len].as_ptr(), self.correction);
             // SAFETY: these pixels belong to this chunk alone; the block has room for them.
             unsafe {
                 let to = self.to.at(first, len);
-                let delta = match self.delta {
-                    DeltaBuffer::InPlace => to.cast_const(),
-                    DeltaBuffer::Separate(delta) => delta[first..][..len].as_ptr(),
+                match self.delta {
+                    DeltaBuffer::InPlace => {
+                        input_gradient::<S, E, E, false, ADD>(simd, correction, x, to, to, pixels);
+                    }
+                    DeltaBuffer::Separate(delta) => {
+                        let delta = delta[first..][..len].as_ptr();
+                        input_gradient::<S, E, E, false, ADD>(
+                            simd, correction, x, delta, to, pixels,
+                        );
+                    }
                     DeltaBuffer::Recomputed { gradient, phases } => {
                         let gradient = &gradient[pixel * channels..][..pixels * channels];
-                        let to = recomputed.as_mut_ptr();
+                        let gradient = widened(simd, gradient, &mut wide);
+                        let delta = recomputed.as_mut_ptr();
                         let next = if pixel + pixels < end { first + len } else { first };
                         let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
-                        let prefetch = Prefetch {
-                            from: [input[next..].as_ptr(), sum],
-                            pixel: [in_channels; 2],
-                        };
+                        let from = [input[next..].as_ptr(), sum];
+                        let prefetch = Prefetch::new(from, [in_channels; 2]);
                         input_gradient_pointwise(
                             simd,
                             phases,
                             gradient,
                             channels,
-                            to,
+                            delta,
                             in_channels,
                             prefetch,
                         );
-                        to.cast_const()
+                        input_gradient::<S, E, f32, true, ADD>(
+                            simd, correction, x, delta, to, pixels,
+                        );
                     }
-                };
-                let x = input[first..][..len].as_ptr();
-                input_gradient::<S, MASK, ADD>(simd, self.correction, x, delta, to, pixels);
+                }
             }
             pixel += pixels;
         }

@@ -15,6 +15,8 @@
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
+use crate::cpu::element::Element;
+
 /// The sizes of a coarse image, whose pixels correspond to blocks of 2×2 pixels of a fine image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resample {
@@ -31,15 +33,15 @@ impl Resample {
     }
 
     /// Sums the pixels of each block, and multiplies by `factor`.
-    pub(crate) fn restrict(&self, fine: &[f32], factor: f32) -> Vec<f32> {
+    pub(crate) fn restrict<E: Element>(&self, fine: &[E], factor: f32) -> Vec<E> {
         let line = self.width * self.channels;
-        let mut coarse = vec![0.0; fine.len() / 4];
+        let mut coarse = vec![E::default(); fine.len() / 4];
         let images = coarse.par_chunks_mut(self.coarse_len());
         images.zip(fine.par_chunks(4 * self.coarse_len())).for_each(|(coarse, fine)| {
             // A row of the coarse image and the two corresponding rows of the fine image.
             for (row, pair) in coarse.chunks_exact_mut(line).zip(fine.chunks_exact(4 * line)) {
                 let (upper, lower) = pair.split_at(2 * line);
-                let blocks = |row| <[f32]>::chunks_exact(row, 2 * self.channels);
+                let blocks = |row| <[E]>::chunks_exact(row, 2 * self.channels);
                 let pixels = row.chunks_exact_mut(self.channels);
                 for ((to, upper), lower) in pixels.zip(blocks(upper)).zip(blocks(lower)) {
                     let (upper_left, upper_right) = upper.split_at(self.channels);
@@ -47,7 +49,8 @@ impl Resample {
                     let left = upper_left.iter().zip(lower_left);
                     let right = upper_right.iter().zip(lower_right);
                     for ((to, (a, b)), (c, d)) in to.iter_mut().zip(left).zip(right) {
-                        *to = factor * ((a + c) + (b + d));
+                        let [a, b, c, d] = [a, b, c, d].map(|value| value.widen());
+                        *to = E::narrow(factor * ((a + c) + (b + d)));
                     }
                 }
             }
@@ -57,14 +60,15 @@ impl Resample {
 
     /// Repeats each pixel in its block, multiplied by `factor`, and adds the residual if there is
     /// one.
-    pub(crate) fn prolong(
+    pub(crate) fn prolong<E: Element>(
         &self,
-        coarse: &[f32],
+        coarse: &[E],
         factor: f32,
-        residual: Option<&[f32]>,
-    ) -> Vec<f32> {
+        residual: Option<&[E]>,
+    ) -> Vec<E> {
         let line = self.width * self.channels;
-        let mut fine = residual.map_or_else(|| vec![0.0; 4 * coarse.len()], <[f32]>::to_vec);
+        let zeros = || vec![E::default(); 4 * coarse.len()];
+        let mut fine = residual.map_or_else(zeros, <[E]>::to_vec);
         let images = fine.par_chunks_mut(4 * self.coarse_len());
         images.zip(coarse.par_chunks(self.coarse_len())).for_each(|(fine, coarse)| {
             for (pair, row) in fine.chunks_exact_mut(4 * line).zip(coarse.chunks_exact(line)) {
@@ -73,7 +77,7 @@ impl Resample {
                     for (block, from) in blocks.zip(row.chunks_exact(self.channels)) {
                         for pixel in block.chunks_exact_mut(self.channels) {
                             for (to, from) in pixel.iter_mut().zip(from) {
-                                *to += factor * from;
+                                *to = E::narrow(to.widen() + factor * from.widen());
                             }
                         }
                     }

@@ -4,20 +4,20 @@ use std::marker::PhantomData;
 
 /// A slice that threads share in order to write disjoint ranges.
 #[derive(Clone, Copy)]
-pub(crate) struct SharedSlice<'a> {
-    start: *mut f32,
+pub(crate) struct SharedSlice<'a, E> {
+    start: *mut E,
     len: usize,
-    lives: PhantomData<&'a mut [f32]>,
+    lives: PhantomData<&'a mut [E]>,
 }
 
 // SAFETY: every access goes through `SharedSlice::at`, whose caller promises that no two threads
 // access the same values.
-unsafe impl Send for SharedSlice<'_> {}
+unsafe impl<E: Send> Send for SharedSlice<'_, E> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedSlice<'_> {}
+unsafe impl<E: Send> Sync for SharedSlice<'_, E> {}
 
-impl<'a> SharedSlice<'a> {
-    pub(crate) fn new(values: &'a mut [f32]) -> Self {
+impl<'a, E> SharedSlice<'a, E> {
+    pub(crate) fn new(values: &'a mut [E]) -> Self {
         Self { start: values.as_mut_ptr(), len: values.len(), lives: PhantomData }
     }
 
@@ -27,7 +27,7 @@ impl<'a> SharedSlice<'a> {
     /// The values are within the slice, and no other thread accesses them while the pointer is in
     /// use.
     #[inline(always)]
-    pub(crate) unsafe fn at(self, index: usize, count: usize) -> *mut f32 {
+    pub(crate) unsafe fn at(self, index: usize, count: usize) -> *mut E {
         debug_assert!(index + count <= self.len, "{index} + {count} of {}", self.len);
         // SAFETY: the values are within the slice, as the caller promises.
         unsafe { self.start.add(index) }
@@ -39,9 +39,12 @@ impl<'a> SharedSlice<'a> {
 ///
 /// # Safety
 /// `fill` writes every value and reads none that it has not written.
-pub(crate) unsafe fn vec_written_by(len: usize, fill: impl FnOnce(SharedSlice<'_>)) -> Vec<f32> {
+pub(crate) unsafe fn vec_written_by<E>(
+    len: usize,
+    fill: impl FnOnce(SharedSlice<'_, E>),
+) -> Vec<E> {
     let mut values = Vec::with_capacity(len);
-    let start: *mut f32 = values.as_mut_ptr();
+    let start: *mut E = values.as_mut_ptr();
     fill(SharedSlice { start, len, lives: PhantomData });
     // SAFETY: the capacity is at least `len`, and the caller promises that all values are written.
     unsafe { values.set_len(len) };

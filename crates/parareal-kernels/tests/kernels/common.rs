@@ -1,6 +1,6 @@
 //! Values for tests.
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -28,4 +28,40 @@ impl Source {
         };
         TensorData::new((0..shape.iter().product()).map(|_| value()).collect::<Vec<f32>>(), shape)
     }
+}
+
+/// The types of states and parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// Both in double precision: the reference, composed of Burn's operations.
+    Double,
+    /// Both in single precision.
+    Single,
+    /// States in bfloat16, parameters in single precision.
+    Bfloat16,
+}
+
+impl Precision {
+    pub(crate) fn states(self) -> DType {
+        match self {
+            Self::Double => DType::F64,
+            Self::Single => DType::F32,
+            Self::Bfloat16 => DType::BF16,
+        }
+    }
+
+    pub(crate) fn parameters(self) -> DType {
+        if self == Self::Double { DType::F64 } else { DType::F32 }
+    }
+
+    /// The largest relative difference of a result that is rounded `roundings` times, besides single precision.
+    pub(crate) fn tolerance(self, roundings: u8) -> f64 {
+        let last_place = if self == Self::Bfloat16 { 1.0 / 512.0 } else { 0.0 };
+        1e-5 + f64::from(roundings) * last_place
+    }
+}
+
+/// Rounds values to bfloat16, so that states of all types have the same values.
+pub(crate) fn rounded(values: TensorData) -> TensorData {
+    values.convert_dtype(DType::BF16).convert_dtype(DType::F32)
 }

@@ -1,11 +1,11 @@
 //! Depthwise convolutions compared with Burn's own, and deferred weight gradients with immediate
 //! ones.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use parareal_autodiff::{Vjp, defer_weight_gradients};
 use parareal_testing::relative_difference;
 
-use crate::common::{EPSILON, Source};
+use crate::common::{EPSILON, Precision, Source, rounded};
 use parareal_kernels::{
     ConvOptions, NormStatistics, Normalization, PreactivationConv, conv2d, depthwise_conv2d,
     residual,
@@ -28,18 +28,20 @@ fn depthwise_convolutions_agree_with_burn() {
     for (shape, stride, with_residual) in cases {
         let [batch, height, width, channels] = shape;
         let mut source = Source::new();
-        let input = source.normal(shape, 0.5, 2.0);
+        let input = rounded(source.normal(shape, 0.5, 2.0));
         let weight = source.normal([channels, 1, 3, 3], 0.0, 0.3);
         let after = [batch, height.div_ceil(stride), width.div_ceil(stride), channels];
-        let [skip, along] = [0, 1].map(|_| source.normal(after, 0.0, 1.0));
-        let run = |dtype| {
-            let (input, weight) = (leaf(&input, dtype), leaf(&weight, dtype));
-            let skip = leaf(&skip, dtype);
+        let [skip, along] = [0, 1].map(|_| rounded(source.normal(after, 0.0, 1.0)));
+        let run = |precision: Precision| {
+            let states = precision.states();
+            let (input, weight) = (leaf(&input, states), leaf(&weight, precision.parameters()));
+            let skip = leaf(&skip, states);
             let options = ConvOptions { stride, padding: 1 };
             let residual = with_residual.then(|| skip.clone());
             let output = depthwise_conv2d(input.clone(), weight.clone(), options, residual);
-            let along = Tensor::from_data(along.clone(), (&Device::flex().autodiff(), dtype));
-            let gradients = (output.clone() * along).sum().backward();
+            let along = Tensor::<4>::from_data(along.clone(), &Device::flex());
+            let along = along.cast(FloatDType::from(states));
+            let gradients = Vjp::new(output.clone()).pull_back(along).unwrap();
             let mut found = vec![output.into_data()];
             found.extend(
                 [input, weight].map(|leaf: Tensor<4>| leaf.grad(&gradients).unwrap().into_data()),
@@ -47,12 +49,20 @@ fn depthwise_convolutions_agree_with_burn() {
             found.extend(skip.grad(&gradients).map(Tensor::into_data));
             found
         };
-        let (found, expected) = (run(DType::F32), run(DType::F64));
-        assert_eq!(found.len(), 3 + usize::from(with_residual));
-        assert_eq!(found.len(), expected.len());
-        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let difference = relative_difference(found, expected);
-            assert!(difference <= 1e-5, "{shape:?}, stride {stride}, {index}: {difference:.1e}");
+        let expected = run(Precision::Double);
+        assert_eq!(expected.len(), 3 + usize::from(with_residual));
+        // Output and input gradient are rounded once; the gradient of the residual is the cotangent.
+        let roundings = [1, 1, 0, 0];
+        for precision in [Precision::Single, Precision::Bfloat16] {
+            let found = run(precision);
+            assert_eq!(found.len(), expected.len());
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = relative_difference(found, expected);
+                assert!(
+                    difference <= precision.tolerance(roundings[index]),
+                    "{shape:?}, stride {stride}, {precision:?}, {index}: {difference:.1e}"
+                );
+            }
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Average pooling and interpolation: closed forms, and gradients compared with Burn's own
 //! operations.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use parareal_autodiff::Vjp;
 use parareal_kernels::{average_pool2d, upsample2d};
 use parareal_testing::relative_difference;
 
-use crate::common::Source;
+use crate::common::{Precision, Source, rounded};
 
-fn leaf(data: &TensorData, dtype: DType) -> Tensor<4> {
-    Tensor::from_data(data.clone(), (&Device::flex().autodiff(), dtype)).require_grad()
+fn leaf(data: &TensorData, precision: Precision) -> Tensor<4> {
+    let device = Device::flex().autodiff();
+    Tensor::from_data(data.clone(), (&device, precision.states())).require_grad()
 }
 
 #[test]
@@ -26,24 +28,38 @@ fn pooling_and_interpolation_agree_with_burn() {
     // Numbers of channels that are multiples of a vector register, and others.
     for [batch, height, width, channels] in [[3, 8, 8, 64], [1, 2, 6, 5], [2, 4, 2, 1]] {
         let mut source = Source::new();
-        let fine = source.normal([batch, height, width, channels], 0.5, 2.0);
-        let coarse = source.normal([batch, height / 2, width / 2, channels], 0.0, 1.0);
-        let run = |dtype| {
-            let (fine, coarse) = (leaf(&fine, dtype), leaf(&coarse, dtype));
-            // Each result is weighted with the input of the other operation, so that gradients
-            // differ between pixels.
+        let mut random = |size: [usize; 2]| {
+            rounded(source.normal([batch, size[0], size[1], channels], 0.5, 2.0))
+        };
+        let (fine_size, coarse_size) = ([height, width], [height / 2, width / 2]);
+        let [fine, along_fine] = [0, 1].map(|_| random(fine_size));
+        let [coarse, along_coarse] = [0, 1].map(|_| random(coarse_size));
+        let run = |precision: Precision| {
+            let (fine, coarse) = (leaf(&fine, precision), leaf(&coarse, precision));
+            let pulled = |output: Tensor<4>, along: &TensorData, of: &Tensor<4>| {
+                let along = Tensor::<4>::from_data(along.clone(), &Device::flex());
+                let along = along.cast(FloatDType::from(precision.states()));
+                let gradients = Vjp::new(output).pull_back(along).unwrap();
+                of.grad(&gradients).unwrap().into_data()
+            };
             let pooled = average_pool2d(fine.clone());
             let sum = upsample2d(coarse.clone(), fine.clone());
-            let loss = (pooled.clone() * coarse.clone()).sum()
-                + (sum.clone() * fine.clone().powi_scalar(2)).sum();
-            let gradients = loss.backward();
-            let gradient = |leaf: &Tensor<4>| leaf.grad(&gradients).unwrap().into_data();
-            [pooled.into_data(), sum.into_data(), gradient(&fine), gradient(&coarse)]
+            [
+                pooled.to_data(),
+                sum.to_data(),
+                pulled(pooled, &along_coarse, &fine),
+                pulled(sum, &along_fine, &coarse),
+            ]
         };
-        let (found, expected) = (run(DType::F32), run(DType::F64));
-        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let difference = relative_difference(found, expected);
-            assert!(difference <= 1e-5, "{height}×{width}×{channels}, {index}: {difference:.1e}");
+        let expected = run(Precision::Double);
+        for precision in [Precision::Single, Precision::Bfloat16] {
+            for (index, (found, expected)) in run(precision).iter().zip(&expected).enumerate() {
+                let difference = relative_difference(found, expected);
+                assert!(
+                    difference <= precision.tolerance(1),
+                    "{height}×{width}×{channels}, {precision:?}, {index}: {difference:.1e}"
+                );
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Scratch {
 }
 
 /// Returns memory for `len` values. It may contain values from earlier uses.
-pub(super) fn scratch_slice(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub(crate) fn scratch_slice(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if values.len() < len {
         *values = vec![0.0; len];
     }
