@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use parareal_kernels::allocator::{self, MiMalloc};
+use parareal_train::check_simd_level;
 
 use arguments::{Arguments, Command};
 use commands::{
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
             return if asked { Ending::Done } else { Ending::BadInput }.into();
         }
     };
+    if let Err(error) = check_simd_level() {
+        ranks::refuse(&error.to_string(), || output::note(&format!("error: {error}")));
+        return Ending::BadInput.into();
+    }
     let ending = match arguments.command {
         Command::Train(arguments) => train::run(arguments),
         Command::LrFind(arguments) => lr_find::run(*arguments),

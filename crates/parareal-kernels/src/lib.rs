@@ -80,7 +80,7 @@ pub use functional::{
 };
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
 pub use sgd::{Sgd, SgdState};
-pub use simd::SimdLevel;
+pub use simd::{SimdLevel, UnknownSimdLevel};
 
 /// Tests of the code in the README.
 #[cfg(doctest)]

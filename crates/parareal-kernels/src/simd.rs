@@ -1,5 +1,7 @@
 //! The vector instructions of the kernels, chosen at run time.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
@@ -16,6 +18,37 @@ pub enum SimdLevel {
     /// Four lanes without special instructions; available on every machine.
     Portable,
 }
+
+/// A value of `PARAREAL_SIMD` that names no level, or one that this machine does not support.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSimdLevel {
+    /// The value.
+    pub value: String,
+}
+
+impl UnknownSimdLevel {
+    /// Name of the environment variable.
+    pub const VARIABLE: &str = VARIABLE;
+
+    /// Describes the values that this machine supports, for example "avx2 or portable".
+    pub fn expected(&self) -> String {
+        let names: Vec<_> = SimdLevel::available().into_iter().map(SimdLevel::name).collect();
+        match names.split_last() {
+            Some((last, [])) => (*last).into(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for UnknownSimdLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, expected) = (self.value.escape_debug(), self.expected());
+        write!(f, "invalid value `{value}` for {VARIABLE}: expected {expected}")
+    }
+}
+
+impl Error for UnknownSimdLevel {}
 
 /// The environment variable that forces a level: `avx512`, `avx2`, `neon` or `portable`.
 const VARIABLE: &str = "PARAREAL_SIMD";
@@ -51,16 +84,29 @@ impl SimdLevel {
         }
     }
 
-    /// Returns the level in use: the one named by the environment variable `PARAREAL_SIMD`, or the
-    /// widest one that this machine supports. An unknown or unsupported name is ignored.
+    /// Returns the level that the environment variable `PARAREAL_SIMD` names, or `None` if it is unset or empty.
+    ///
+    /// # Errors
+    /// If there is no such level, or this machine does not support it.
+    pub fn requested() -> Result<Option<Self>, UnknownSimdLevel> {
+        match std::env::var_os(VARIABLE).unwrap_or_default() {
+            value if value.is_empty() => Ok(None),
+            value => Self::named(&value.to_string_lossy()).map(Some),
+        }
+    }
+
+    fn named(name: &str) -> Result<Self, UnknownSimdLevel> {
+        let found = Self::available().into_iter().find(|level| level.name() == name);
+        found.ok_or_else(|| UnknownSimdLevel { value: name.into() })
+    }
+
+    /// Returns the level in use: the [requested](Self::requested) one, or the widest one that this machine supports if
+    /// none or an unknown one is requested.
     pub fn current() -> Self {
         static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
         *LEVEL.get_or_init(|| {
-            let wanted = std::env::var(VARIABLE).unwrap_or_default();
-            let available = Self::available();
-            let named = Self::ALL.into_iter().find(|(_, name)| *name == wanted);
-            let named = named.map(|(level, _)| level).filter(|level| available.contains(level));
-            named.unwrap_or(available[0])
+            let requested = Self::requested().ok().flatten();
+            requested.unwrap_or_else(|| Self::available()[0])
         })
     }
 
@@ -89,5 +135,25 @@ impl SimdLevel {
             _ => {}
         }
         Simd::vectorize(pulp::Scalar128b, kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_named_and_others_are_refused() {
+        for level in SimdLevel::available() {
+            assert_eq!(SimdLevel::named(level.name()), Ok(level));
+        }
+        let error = SimdLevel::named("avx1024\n").unwrap_err().to_string();
+        assert!(
+            error.starts_with("invalid value `avx1024\\n` for PARAREAL_SIMD: expected "),
+            "{error}"
+        );
+        assert!(error.ends_with("portable"), "{error}");
+        #[cfg(not(target_arch = "aarch64"))]
+        assert!(SimdLevel::named("neon").is_err());
     }
 }

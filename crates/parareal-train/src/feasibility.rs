@@ -1,5 +1,7 @@
 //! Checks that a configuration can run here: with these processes, cores and samples.
 
+use parareal_kernels::{SimdLevel, UnknownSimdLevel};
+
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
 /// Largest number of threads per core for a worker. Additional threads would only wait for each other.
@@ -21,13 +23,28 @@ pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Checks the environment variable `PARAREAL_SIMD`.
+///
+/// # Errors
+/// If it names vector instructions that are unknown or that this machine does not have.
+pub fn check_simd_level() -> Result<(), TrainError> {
+    match SimdLevel::requested() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let expected = format!("expected {}", error.expected());
+            Err(TrainError::setting(UnknownSimdLevel::VARIABLE, error.value, expected))
+        }
+    }
+}
+
 impl RunConfig {
     /// Checks that these processes can train with this configuration on this many samples.
     ///
     /// # Errors
-    /// If a value is not valid ([`TrainError::Setting`]), or [`Self::check_group`] or
-    /// [`Self::check_devices`] fails.
+    /// If a value is not valid, or the environment variable `PARAREAL_SIMD` names vector instructions that this machine
+    /// does not have ([`TrainError::Setting`]), or [`Self::check_group`] or [`Self::check_devices`] fails.
     pub fn check(&self, group: &ProcessGroup, samples: usize) -> Result<(), TrainError> {
+        check_simd_level()?;
         let counts = [
             ("epochs", self.epochs),
             ("batch-size", self.batch_size),

@@ -1,6 +1,7 @@
 //! Plans, and invalid flags.
 
 use std::fs;
+use std::process::Command;
 
 use crate::common::{TINY, errors, json, parareal};
 
@@ -187,4 +188,20 @@ fn help_and_version_exit_with_code_0() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(!output.stdout.is_empty() && output.stderr.is_empty());
     }
+}
+
+#[test]
+fn unknown_vector_instructions_are_refused() {
+    let run = |value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
+        command.args(["completions", "bash"]).env("PARAREAL_SIMD", value).output().unwrap()
+    };
+    for value in ["", "portable"] {
+        assert_eq!(run(value).status.code(), Some(0));
+    }
+    let output = run("avx1024");
+    let message = errors(&output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    let part = "error: invalid value `avx1024` for PARAREAL_SIMD: expected ";
+    assert!(message.starts_with(part) && message.ends_with("portable\n"), "{message}");
 }
