@@ -46,8 +46,8 @@ pub fn residual(
 /// Computes `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
 /// On Burn's CPU backend with 32-bit floats, this is one fused operation. The normalized input
-/// exists only in the cache, and the backward pass recomputes it. On other backends and with other
-/// precisions, Burn's own operations are used.
+/// exists only in the cache, and the backward pass recomputes it. Input and residual may also be in bfloat16, and the
+/// result then is as well. On other backends and with other precisions, Burn's own operations are used.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, in_channels]`

@@ -22,6 +22,11 @@
 //! of 16 and the output has an even size. Its rounding errors are two to eight times as large (about 1e-6), and an
 //! infinite input also affects neighboring outputs that do not depend on it. [`Sgd`] updates each parameter in one pass.
 //!
+//! States may consist of bfloat16, with parameters in single precision: half the memory and half the traffic. Values are
+//! converted to 32-bit floats in the cache (`cpu::element`), all computations are in single precision, and what is written to
+//! memory is rounded to nearest. Statistics and gradients of parameters are those of the rounded states, without further
+//! rounding.
+//!
 //! Every function falls back to Burn's own operations if the backend, precision or shapes are not
 //! supported, or if the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set
 //! is chosen at run time ([`SimdLevel`]). Each operation runs on the threads of the Rayon thread
