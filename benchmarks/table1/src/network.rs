@@ -149,7 +149,7 @@ pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use parareal_models::{Component, ComponentCost};
+    use parareal_models::{Component, ComponentCost, Precision};
 
     use super::*;
 
@@ -198,6 +198,7 @@ pub(crate) mod tests {
             batch: 32,
             channels: 3,
             classes: 10,
+            precision: Precision::F32,
             threads: 1,
             device: "cpu".into(),
             components: components.into_iter().map(cost).collect(),

@@ -9,6 +9,7 @@ use crate::architecture::Architecture;
 use crate::image::{Image, height_and_width};
 use crate::image_network::ImageNetwork;
 use crate::layers::{BatchNorm, LayerNorm, Linear};
+use crate::precision::widened;
 use crate::size::Size;
 use crate::unit::halve;
 
@@ -222,7 +223,9 @@ impl ClassifierHead {
 }
 
 impl Layer<Tensor<4>, Tensor<2>> for Head {
+    /// Scores are in single precision.
     fn forward(&self, input: Tensor<4>) -> Tensor<2> {
+        let input = widened(input);
         match self {
             Self::Preactivation(head) => head.forward(input),
             Self::MaxPooled(PreactivationHead { norm, linear }) => {

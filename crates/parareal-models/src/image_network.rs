@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use parareal::net::{Cuts, FeedForward, Init, NetError, SampleShape};
 
 use crate::architecture::{Architecture, ArchitectureError};
@@ -6,6 +6,7 @@ use crate::coarse::CoarseKind;
 use crate::costs::Component;
 use crate::head::Head;
 use crate::image::Image;
+use crate::precision::Precision;
 use crate::preprocessing::{Preprocessing, PreprocessingKind};
 use crate::size::Size;
 use crate::unit::{Unit, UnitKind};
@@ -38,6 +39,7 @@ pub struct ImageNetwork {
     classes: usize,
     pub(crate) coarse_kind: CoarseKind,
     pub(crate) coarse_units: Option<usize>,
+    precision: Precision,
 }
 
 impl ImageNetwork {
@@ -63,6 +65,7 @@ impl ImageNetwork {
             classes: 10,
             coarse_kind: CoarseKind::Auto,
             coarse_units: None,
+            precision: Precision::F32,
         };
         network.with_image_size(image_size)
     }
@@ -122,6 +125,12 @@ impl ImageNetwork {
     /// default is [`Architecture::default_width`].
     pub fn with_width(mut self, width: usize) -> Self {
         self.width = width;
+        self
+    }
+
+    /// Sets the precision of states; the default is [`Precision::F32`].
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -210,6 +219,11 @@ impl ImageNetwork {
             Architecture::Vgg16 => self.head_kind() == other.head_kind(),
             _ => true,
         }
+    }
+
+    /// Precision of states.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Number of units of each stage.
@@ -364,7 +378,8 @@ impl ImageNetwork {
 
     /// Builds a `C_j` whose output has this shape.
     pub(crate) fn build_preprocessing(&self, to: Image, init: &Init) -> Preprocessing {
-        Preprocessing::new(self.preprocessing_kind(to), self.in_channels, to, init)
+        let kind = self.preprocessing_kind(to);
+        Preprocessing::new(kind, self.in_channels, to, self.precision, init)
     }
 
     /// Returns the size of a `C_j` whose output has this shape.
@@ -393,6 +408,13 @@ impl FeedForward for ImageNetwork {
     fn state_shape(&self, position: usize) -> SampleShape {
         let Image { channels, size } = self.image_at(position);
         [size, size, channels].into()
+    }
+
+    fn state_dtype(&self) -> Option<DType> {
+        match self.precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(DType::BF16),
+        }
     }
 
     fn preprocessing(&self, init: &Init) -> Preprocessing {

@@ -6,6 +6,7 @@ use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use crate::image::Image;
 use crate::layers::{BatchNorm, Conv2d};
+use crate::precision::{Precision, narrowed};
 use crate::size::Size;
 
 /// Standard deviation of the initial position embedding.
@@ -28,6 +29,8 @@ pub enum Preprocessing {
 pub struct PoolingConvolution {
     conv: Conv2d,
     poolings: usize,
+    /// True if states are in bfloat16.
+    bfloat16: bool,
 }
 
 /// A 7×7 convolution with stride 2, batch normalization, ReLU, and max pooling (3×3, stride 2, padding 1).
@@ -35,6 +38,7 @@ pub struct PoolingConvolution {
 pub struct Stem {
     conv: Conv2d,
     norm: BatchNorm,
+    bfloat16: bool,
 }
 
 /// A linear layer on each patch, plus a learned embedding of its position.
@@ -46,6 +50,7 @@ pub struct PatchEmbedding {
     bias: Param<Tensor<1>>,
     /// `[rows, columns, channels]`.
     position: Param<Tensor<3>>,
+    bfloat16: bool,
 }
 
 /// A kind of [`Preprocessing`].
@@ -91,20 +96,27 @@ impl PreprocessingKind {
 impl Preprocessing {
     /// Creates a module of this kind, from images of `from` channels to states of shape `to`. The weights of a patch
     /// embedding are normal with variance `1 / (patch² · from)`.
-    pub(crate) fn new(kind: PreprocessingKind, from: usize, to: Image, init: &Init) -> Self {
+    pub(crate) fn new(
+        kind: PreprocessingKind,
+        from: usize,
+        to: Image,
+        precision: Precision,
+        init: &Init,
+    ) -> Self {
         let Image { channels, size } = to;
+        let bfloat16 = precision == Precision::Bf16;
         let conv =
             |kernel, stride| Conv2d::new(from, channels, kernel, stride, &init.scope("conv"));
         match kind {
             PreprocessingKind::First => {
-                Self::Convolution(PoolingConvolution { conv: conv(3, 1), poolings: 0 })
+                Self::Convolution(PoolingConvolution { conv: conv(3, 1), poolings: 0, bfloat16 })
             }
             PreprocessingKind::Interface { poolings } => {
-                Self::Convolution(PoolingConvolution { conv: conv(1, 1), poolings })
+                Self::Convolution(PoolingConvolution { conv: conv(1, 1), poolings, bfloat16 })
             }
             PreprocessingKind::Stem => {
                 let norm = BatchNorm::new(channels, &init.scope("norm"));
-                Self::Stem(Stem { conv: conv(7, 2), norm })
+                Self::Stem(Stem { conv: conv(7, 2), norm, bfloat16 })
             }
             PreprocessingKind::Patches { patch } => {
                 let deviation = ((patch * patch * from) as f64).sqrt().recip();
@@ -112,6 +124,7 @@ impl Preprocessing {
                     weight: init.normal("weight", [channels, from, patch, patch], deviation),
                     bias: init.constant([channels], 0.0),
                     position: init.normal("position", [size, size, channels], POSITION_DEVIATION),
+                    bfloat16,
                 })
             }
         }
@@ -153,18 +166,18 @@ impl PatchEmbedding {
 impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
     /// # Shapes
     /// `[batch, channels, height, width]`, as images are stored, to
-    /// `[batch, height, width, channels]`.
+    /// `[batch, height, width, channels]`, in the precision of states.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Convolution(PoolingConvolution { conv, poolings }) => {
+            Self::Convolution(PoolingConvolution { conv, poolings, bfloat16 }) => {
                 let pooled = (0..*poolings).fold(input, |images, _| max_pool(images));
-                conv.forward(channels_last(pooled))
+                conv.forward(narrowed(channels_last(pooled), *bfloat16))
             }
-            Self::Stem(Stem { conv, norm }) => {
+            Self::Stem(Stem { conv, norm, bfloat16 }) => {
                 let activated = norm.relu(conv.forward(channels_last(input)));
-                channels_last(max_pool(channels_first(activated)))
+                narrowed(channels_last(max_pool(channels_first(activated))), *bfloat16)
             }
-            Self::Patches(embedding) => embedding.forward(input),
+            Self::Patches(embedding) => narrowed(embedding.forward(input), embedding.bfloat16),
         }
     }
 
@@ -173,7 +186,7 @@ impl Layer<Tensor<4>, Tensor<4>> for Preprocessing {
         let refused = |expected| ShapeError { expected, found: input.clone() };
         let any_size = |channels| refused(format!("[{channels}, height, width]"));
         match (self, input.dims()) {
-            (Self::Convolution(PoolingConvolution { conv, poolings }), Some(&[c, h, w])) => {
+            (Self::Convolution(PoolingConvolution { conv, poolings, .. }), Some(&[c, h, w])) => {
                 let is_right = c == conv.in_channels();
                 let [h, w] = [h, w].map(|size| halved(size, *poolings));
                 let shape = [h, w, conv.out_channels()].into();

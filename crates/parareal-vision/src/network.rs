@@ -76,6 +76,7 @@ impl NetworkConfig {
         };
         let net = net
             .with_width(settings.width)
+            .with_precision(settings.precision)
             .with_coarse_kind(coarse_kind)
             .with_coarse_units(coarse_units);
         if !net.coarse_unit_kinds().iter().all(|kind| net.accepts(*kind)) {

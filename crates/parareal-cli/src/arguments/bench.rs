@@ -47,6 +47,7 @@ impl Selection for Benched {
             Flag::of("network"),
             Flag::of("depth").default_note("110"),
             Flag::of("width"),
+            Flag::of("precision"),
             Flag::of("image-size").help("Height and width of the images in pixels").default("32"),
             Flag::of("cuts")
                 .help("Positions of the cuts: even, or balanced (shortest predicted step)")

@@ -28,7 +28,8 @@ pub(crate) struct Network;
 impl Selection for Network {
     fn flags() -> Vec<Flag> {
         let network = |flag: Flag| flag.heading("Network").quick_default().essential();
-        let mut flags: Vec<_> = ["network", "depth", "width"].map(Flag::of).map(network).into();
+        let mut flags: Vec<_> =
+            ["network", "depth", "width", "precision"].map(Flag::of).map(network).into();
         let image_size = Flag::of("image-size").help("Height and width of the images in pixels");
         flags.push(network(image_size));
         let cuts = ["subnetworks", "cuts", "coarse-unit", "coarse-units"];

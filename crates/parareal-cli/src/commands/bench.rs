@@ -48,6 +48,7 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
             network: settings.network,
             depth: settings.depth,
             width: settings.width,
+            precision: settings.precision,
             image_size: settings.image_size,
             cuts: settings.cuts.clone(),
             coarse_unit: settings.coarse_unit,

@@ -62,9 +62,8 @@ impl NetworkCosts {
             },
         };
         let Size { parameters, stored, .. } = component.size(&self.net);
-        let bytes = size_of::<f32>() as f64;
-        let kept = bytes * (stored * self.batch) as f64;
-        Cost { weights: bytes * parameters as f64, kept, ..times }
+        let kept = (self.net.precision().size() * stored * self.batch) as f64;
+        Cost { weights: (size_of::<f32>() * parameters) as f64, kept, ..times }
     }
 }
 
@@ -100,7 +99,7 @@ impl CostModel for NetworkCosts {
 
     fn interface_bytes(&self, position: usize) -> f64 {
         let image = self.net.image_at(position);
-        (size_of::<f32>() * image.values() * self.batch) as f64
+        (self.net.precision().size() * image.values() * self.batch) as f64
     }
 }
 

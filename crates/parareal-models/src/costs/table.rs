@@ -11,6 +11,7 @@ use super::component::Component;
 use super::model::NetworkCosts;
 use crate::head::Head;
 use crate::image_network::ImageNetwork;
+use crate::precision::{Precision, narrowed};
 use crate::unit::{Unit, UnitKind};
 
 /// A number of bytes that exceeds one core's share of a last-level cache.
@@ -45,6 +46,9 @@ pub struct CostTable {
     pub channels: usize,
     /// Number of classes.
     pub classes: usize,
+    /// Precision of states.
+    #[serde(default)]
+    pub precision: Precision,
     /// Number of threads of a worker.
     pub threads: usize,
     /// The name of the device.
@@ -64,6 +68,16 @@ pub enum CostError {
     /// A cost is negative, infinite or NaN.
     #[error("the cost table has an invalid time for {0}: expected a finite number of at least 0")]
     NotATime(Component),
+    /// The table is for states of another precision.
+    #[error(
+        "the cost table is for states in {found}, not {expected}; measure the costs in this precision"
+    )]
+    Precision {
+        /// The precision of the network's states.
+        expected: Precision,
+        /// The precision of the states in the table.
+        found: Precision,
+    },
 }
 
 impl CostTable {
@@ -109,14 +123,20 @@ impl CostTable {
         let components = Self::components_of(net, kinds);
         let components = components.into_iter().map(|component| bench.cost(component)).collect();
         let (channels, classes) = (net.in_channels, net.classes());
-        Self { batch, channels, classes, threads, device: device_name.into(), components }
+        let (precision, device) = (net.precision(), device_name.into());
+        Self { batch, channels, classes, precision, threads, device, components }
     }
 
     /// The costs of a network.
     ///
     /// # Errors
-    /// If a component that the network can have is not in the table, or its cost is not a valid time.
+    /// If the table is for another precision, a component that the network can have is not in the table, or its cost is
+    /// not a valid time.
     pub fn costs(&self, net: &ImageNetwork) -> Result<NetworkCosts, CostError> {
+        if self.precision != net.precision() {
+            let (expected, found) = (net.precision(), self.precision);
+            return Err(CostError::Precision { expected, found });
+        }
         let costs = self.components.iter().map(|cost| (cost.component, cost.in_seconds()));
         let costs: HashMap<_, _> = costs.collect();
         for component in Self::components_of(net, &net.coarse_unit_kinds()) {
@@ -162,7 +182,7 @@ impl Bench<'_> {
             }
             Component::Unit { kind, from, to } => {
                 let count = if from == to { self.timed_together(&component, kind) } else { 1 };
-                let input = self.noise([from.size, from.size, from.channels]);
+                let input = self.state([from.size, from.size, from.channels]);
                 let units: Vec<Unit> = (0..count)
                     .map(|index| {
                         let init = self.init().scope("units").scope(index);
@@ -172,7 +192,7 @@ impl Bench<'_> {
                 (self.stopwatch.chain(units, &input), count)
             }
             Component::Postprocessing { from } => {
-                let input = self.noise([from.size, from.size, from.channels]);
+                let input = self.state([from.size, from.size, from.channels]);
                 let labels: Vec<i64> =
                     (0..self.batch).map(|i| (i % self.net.classes()) as i64).collect();
                 let labels: Tensor<1, Int> =
@@ -195,13 +215,18 @@ impl Bench<'_> {
         if kind != self.net.unit_kind() {
             return segment;
         }
-        let stored = size_of::<f32>() * self.batch * component.size(self.net).stored;
+        let stored = self.net.precision().size() * self.batch * component.size(self.net).stored;
         let stage = self.net.stage_units().iter().copied().max().unwrap_or(1);
         OUT_OF_CACHE.div_ceil(stored.max(1)).min(stage).min(MAX_TIMED_TOGETHER).max(segment)
     }
 
     fn init(&self) -> Init {
         Init::new(1, self.device)
+    }
+
+    /// A random state.
+    fn state(&self, sizes: [usize; 3]) -> Tensor<4> {
+        narrowed(self.noise(sizes), self.net.precision() == Precision::Bf16)
     }
 
     fn noise(&self, [a, b, c]: [usize; 3]) -> Tensor<4> {

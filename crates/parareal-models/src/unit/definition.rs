@@ -8,6 +8,9 @@ pub(super) trait UnitDefinition {
     /// The name in settings, files and messages.
     const NAME: &'static str;
 
+    /// True if all operations support states in bfloat16. Otherwise states are converted before and after.
+    const SUPPORTS_BFLOAT16: bool = true;
+
     /// Creates a unit with these input and output shapes. The stride is the ratio of their sizes.
     fn new(from: Image, to: Image, init: &Init) -> Self;
 

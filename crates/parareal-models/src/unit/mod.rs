@@ -27,6 +27,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::image::Image;
+use crate::precision::in_f32;
 use crate::size::Size;
 use definition::UnitDefinition;
 
@@ -94,7 +95,8 @@ macro_rules! unit_kinds {
         impl Layer<Tensor<4>, Tensor<4>> for Unit {
             fn forward(&self, input: Tensor<4>) -> Tensor<4> {
                 match self {
-                    $(Self::$kind(unit) => unit.forward(input),)+
+                    $(Self::$kind(unit) if <$module>::SUPPORTS_BFLOAT16 => unit.forward(input),
+                    Self::$kind(unit) => in_f32(input, |input| unit.forward(input)),)+
                 }
             }
 

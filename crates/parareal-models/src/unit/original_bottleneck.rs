@@ -25,6 +25,7 @@ pub struct OriginalBottleneckUnit {
 
 impl UnitDefinition for OriginalBottleneckUnit {
     const NAME: &'static str = "original-bottleneck";
+    const SUPPORTS_BFLOAT16: bool = false;
 
     fn new(from: Image, to: Image, init: &Init) -> Self {
         let (narrow, stride) = (to.channels / 4, from.size / to.size);

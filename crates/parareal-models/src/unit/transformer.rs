@@ -45,6 +45,7 @@ pub(super) fn heads(channels: usize) -> usize {
 
 impl UnitDefinition for TransformerUnit {
     const NAME: &'static str = "transformer";
+    const SUPPORTS_BFLOAT16: bool = false;
 
     /// The unit has the shape `to`, which a vision transformer never changes.
     fn new(_: Image, to: Image, init: &Init) -> Self {

@@ -22,6 +22,7 @@ pub struct VggUnit {
 
 impl UnitDefinition for VggUnit {
     const NAME: &'static str = "vgg";
+    const SUPPORTS_BFLOAT16: bool = false;
 
     fn new(from: Image, to: Image, init: &Init) -> Self {
         Self {

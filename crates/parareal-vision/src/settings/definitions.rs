@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use parareal_data::{DatasetName, LoadOptions};
-use parareal_models::{Architecture, CoarseKind, DEFAULT_IMAGE_SIZE, PAPER_WIDTH, UnitKind};
+use parareal_models::{
+    Architecture, CoarseKind, DEFAULT_IMAGE_SIZE, PAPER_WIDTH, Precision, UnitKind,
+};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, MAX_THREADS};
 
 use super::definition::{
@@ -185,6 +187,16 @@ settings! {
         heading: Heading::Network,
         default_note: Some("the published one; 16 for resnet-D"),
         check: |channels| from_one_to(*channels, MAX_WIDTH),
+    }
+
+    /// Precision of states: f32 or bf16
+    ///
+    /// In `bf16`, what units receive and return, and its gradients, are rounded to bfloat16, which takes half of the memory.
+    /// Parameters, their gradients, running statistics, checkpoints and all sums stay in 32-bit floats. Vision transformers, VGG
+    /// and the original ResNets compute within their units in 32-bit floats.
+    "precision" precision: Precision = [Precision::F32] {
+        value_name: "TYPE",
+        heading: Heading::Network,
     }
 
     /// Number of subnetworks (N); 1 trains the serial network
@@ -437,7 +449,7 @@ settings! {
 
     /// Element type of the tensors that ranks send to each other: f32 or bf16
     ///
-    /// `bf16` halves the number of bytes and rounds the values.
+    /// `bf16` halves the number of bytes and rounds the values. With `precision` bf16, they are sent as bf16 in any case.
     "link-dtype" link_dtype: LinkDtype = [LinkDtype::F32] {
         value_name: "TYPE",
         heading: Heading::Machine,

@@ -100,7 +100,7 @@ mod tests {
             "init-units" => &["repeat", "interpolate"],
             "milestones" => &["none", "3", "80,120"],
             "executor" => &["threads", "sequential", "mpi"],
-            "link-dtype" => &["f32", "bf16"],
+            "link-dtype" | "precision" => &["f32", "bf16"],
             "device" => &["cpu", "cpu,wgpu:0"],
             "recompute" => &["0", "4", "false"],
             "workers" => &["auto", "2"],

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use parareal_data::DatasetName;
-use parareal_models::{Architecture, ArchitectureNameError, CoarseKind};
+use parareal_models::{Architecture, ArchitectureNameError, CoarseKind, Precision};
 use parareal_train::{CheckpointEvery, DeviceName, ExecutorKind, LinkDtype, TrainError};
 use toml::Value;
 
@@ -205,6 +205,7 @@ named! {
     DeviceName: expected;
     Architecture: |_| ArchitectureNameError::EXPECTED.into();
     DatasetName: |_| one_of(&Self::choices()), of DatasetName::ALL;
+    Precision: |_| "expected f32 or bf16".into();
     CoarseKind: |error: <CoarseKind as FromStr>::Err| one_of(&error.expected), of CoarseKind::all();
 }
 

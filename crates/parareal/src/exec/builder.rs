@@ -14,7 +14,7 @@ use super::executor::Executor;
 use super::layout::Layout;
 use super::loss::Loss;
 #[cfg(feature = "mpi")]
-use super::mpi::{Ranks, agree, all_ranks};
+use super::mpi::{Dtypes, Ranks, agree, all_ranks};
 use super::parallel::{ParallelExecutor, WorkerSettings};
 use super::program::ProgramOptions;
 use super::sequential::SequentialExecutor;
@@ -36,7 +36,7 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// | [`threads`](Self::threads) | an equal share of the cores of this process |
 /// | [`segment_units`](Self::segment_units) | 4 |
 /// | [`recompute`](Self::recompute) | none |
-/// | `message_dtype` (feature `mpi`) | the type of the network's tensors; a replica on a single rank sends no states |
+/// | `message_dtype` (feature `mpi`) | the type of states; a replica on a single rank sends no states |
 ///
 /// If a setting has no effect on the executor, starting it fails with [`ExecError::NoEffect`].
 ///
@@ -178,7 +178,7 @@ impl<L> ExecutorBuilder<L> {
     }
 
     /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may have a
-    /// lower precision than the network's tensors. A replica on a single rank sends no states.
+    /// lower precision than states. A replica on a single rank sends no states.
     #[cfg(feature = "mpi")]
     #[must_use]
     pub fn message_dtype(self, dtype: DType) -> Self {
@@ -251,7 +251,12 @@ impl<L> ExecutorBuilder<L> {
         let own = layout.rank(world.rank());
         let modules = build_subnetworks(network, cuts, own.subnetworks.clone(), init);
         let modules = agree(&all, modules.map_err(ExecError::from), "build its subnetworks")?;
-        let dtypes = [init.dtype(), self.message_dtype.unwrap_or(init.dtype())];
+        let states = network.state_dtype().unwrap_or(init.dtype());
+        let dtypes = Dtypes {
+            parameters: init.dtype(),
+            states,
+            messages: self.message_dtype.unwrap_or(states),
+        };
         let ranks = Ranks::new(world, all, (&layout, &own), (network, cuts), dtypes)?;
         let executor = ParallelExecutor::start(ranks, (layout, own), &modules, cuts, &settings)?;
         Ok(Box::new(executor))

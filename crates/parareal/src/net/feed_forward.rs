@@ -1,4 +1,5 @@
 use burn::module::{Module, ModuleDisplay};
+use burn::tensor::DType;
 
 use super::{Activation, Init, Interface, SampleShape, ShapeError, Value};
 
@@ -48,6 +49,13 @@ pub trait FeedForward: Clone + Send + 'static {
 
     /// Returns the shape of one sample of the state at a position in `0..=units()`.
     fn state_shape(&self, position: usize) -> SampleShape;
+
+    /// Returns the type of the floats of states if they differ from those of parameters, `None` otherwise.
+    ///
+    /// The modules convert: `C` and `C_j` return states of this type, the units and `F_j` keep it, and `h` accepts it.
+    fn state_dtype(&self) -> Option<DType> {
+        None
+    }
 
     /// Builds `C`.
     fn preprocessing(&self, init: &Init) -> Self::Preprocessing;

@@ -1,7 +1,7 @@
 //! Suggested configurations as JSON and as text.
 
 use parareal_data::DatasetName;
-use parareal_vision::{Bound, DEFAULT_IMAGE_SIZE, Planned, Suggestion};
+use parareal_vision::{Bound, DEFAULT_IMAGE_SIZE, Planned, Precision, Suggestion};
 use serde_json::{Value, json};
 
 use super::step_text::{memory, row};
@@ -124,6 +124,9 @@ fn command(planned: &Planned, batch: usize) -> String {
     let mut add = |flag: &str, value: String| command.push_str(&format!(" --{flag} {value}"));
     if network.net.width() != network.net.architecture().default_width() {
         add("width", network.net.width().to_string());
+    }
+    if network.net.precision() != Precision::default() {
+        add("precision", network.net.precision().to_string());
     }
     if network.net.image_size() != DEFAULT_IMAGE_SIZE {
         add("dataset", DatasetName::Folder.to_string());

@@ -18,7 +18,7 @@ pub(in crate::exec) struct RankLink {
     tags: (i32, i32),
     /// The shape of one sample at this interface.
     sample: SampleShape,
-    /// The type of the network's tensors.
+    /// The type of states.
     dtype: DType,
     /// The type in which tensors are sent.
     message_dtype: DType,

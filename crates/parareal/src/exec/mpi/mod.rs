@@ -16,4 +16,4 @@ mod link;
 mod rank_report;
 mod ranks;
 
-pub(super) use ranks::{Ranks, agree, all_ranks};
+pub(super) use ranks::{Dtypes, Ranks, agree, all_ranks};

@@ -32,13 +32,20 @@ pub(in crate::exec) struct Ranks {
     input_shape: SampleShape,
     /// The shapes of the states from the rank upstream and to the rank downstream, if they exist.
     interfaces: [Option<SampleShape>; 2],
-    /// The type of the network's tensors.
-    dtype: DType,
-    /// The type in which states are sent.
-    message_dtype: DType,
+    dtypes: Dtypes,
     first_error: FirstError,
     /// The same moment on the monotonic clock and on the wall clock.
     epoch: (Instant, Duration),
+}
+
+/// The types of the floats of a network.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::exec) struct Dtypes {
+    /// Those of parameters, inputs and outputs.
+    pub(in crate::exec) parameters: DType,
+    pub(in crate::exec) states: DType,
+    /// Those of states and their gradients between ranks.
+    pub(in crate::exec) messages: DType,
 }
 
 fn ranks(error: MpiError) -> ExecError {
@@ -84,8 +91,7 @@ pub(in crate::exec) fn agree<T>(
 
 impl Ranks {
     /// Creates the communicators of the ranks that share a replica, and of the workers that hold the same
-    /// subnetworks. All ranks must call this function together. The last argument contains the type of the
-    /// network's tensors and the type in which states are sent.
+    /// subnetworks. All ranks must call this function together.
     ///
     /// # Errors
     /// [`ExecError::Ranks`].
@@ -94,7 +100,7 @@ impl Ranks {
         all: Communicator,
         (layout, own): (&Layout, &RankLayout),
         (network, cuts): (&N, &Cuts),
-        [dtype, message_dtype]: [DType; 2],
+        dtypes: Dtypes,
     ) -> Result<Self, ExecError> {
         let replica = split(world, Some(own.replicas.start))?.expect(MEMBER);
         let mut workers = Vec::new();
@@ -115,8 +121,7 @@ impl Ranks {
             workers,
             input_shape: network.input_shape(),
             interfaces,
-            dtype,
-            message_dtype,
+            dtypes,
             first_error: FirstError::default(),
             epoch: clocks(),
         })
@@ -126,8 +131,8 @@ impl Ranks {
     fn link_config(&self, device: &Device) -> RankLinkConfig {
         RankLinkConfig {
             communicator: self.replica.clone(),
-            dtype: self.dtype,
-            message_dtype: self.message_dtype,
+            dtype: self.dtypes.states,
+            message_dtype: self.dtypes.messages,
             device: device.clone(),
             first_error: self.first_error.clone(),
         }
@@ -161,7 +166,8 @@ impl Ranks {
         reports: &[RankReport],
     ) -> Result<O, ExecError> {
         let outputs = reports.iter().filter_map(|report| report.tensors.clone());
-        let outputs = outputs.map(|data| O::from_data(data, &input.device(), self.dtype));
+        let outputs =
+            outputs.map(|data| O::from_data(data, &input.device(), self.dtypes.parameters));
         let output = join(outputs.collect::<Vec<_>>());
         match output.samples() == input.samples() {
             true => Ok(output),
@@ -258,7 +264,8 @@ impl<N: Coarsen> Transport<N> for Ranks {
         let parts = self.exchange_tensors(own.map(Value::into_data))?;
         let replicas = parts.chunks(self.layout.ranks_per_replica()).map(|chain| {
             let parts = chain.iter().filter_map(|report| report.tensors.clone());
-            let parts = parts.map(|data| N::Input::from_data(data, &device, self.dtype));
+            let parts =
+                parts.map(|data| N::Input::from_data(data, &device, self.dtypes.parameters));
             parts.reduce(N::Input::accumulate)
         });
         Ok(replicas.collect::<Option<Vec<_>>>().map(join))
