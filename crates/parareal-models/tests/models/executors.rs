@@ -20,7 +20,7 @@ fn batch(seed: u64, channels: usize, dtype: DType) -> (Tensor<4>, Tensor<1, Int>
     batch_of_size(32, seed, channels, dtype)
 }
 
-fn batch_of_size(
+pub(crate) fn batch_of_size(
     size: usize,
     seed: u64,
     channels: usize,

@@ -1,5 +1,6 @@
 //! The built-in networks: their executors, their parameters and the PyTorch references.
 
+mod bfloat16;
 mod executors;
 mod fixture;
 mod original_units;

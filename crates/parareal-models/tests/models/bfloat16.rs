@@ -1,0 +1,92 @@
+//! Networks with states in bfloat16.
+
+use burn::tensor::DType;
+use parareal::exec::StateKind;
+use parareal::net::NamedTensor;
+use parareal_models::{CoarseKind, ImageNetwork, Precision, UnitKind};
+use parareal_testing::{
+    assert_all_close, assert_recomputing_is_exact, builder, executors, init, relative_difference,
+    start,
+};
+
+use crate::executors::batch_of_size;
+
+/// Name, image size, width, number of subnetworks and coarse units.
+fn networks() -> Vec<(ImageNetwork, usize)> {
+    let convolutional = UnitKind::CONVOLUTIONAL.map(|kind| ("resnet-20", 32, 4, 3, kind.into()));
+    let others = [
+        ("resnet-20", 32, 16, 1, CoarseKind::Auto),
+        ("wide-resnet-10-2", 32, 4, 3, CoarseKind::Auto),
+        ("vgg16", 32, 4, 3, CoarseKind::Auto),
+        ("resnet50", 64, 2, 3, CoarseKind::Auto),
+        ("vit-tiny-8", 32, 6, 3, CoarseKind::Auto),
+    ];
+    let all = convolutional.into_iter().chain(others);
+    all.map(|(name, size, width, subnetworks, kind)| {
+        let net = ImageNetwork::sized(name.parse().unwrap(), size).unwrap();
+        (net.with_width(width).with_coarse_kind(kind), subnetworks)
+    })
+    .collect()
+}
+
+#[test]
+fn executors_agree_in_bfloat16() {
+    for (net, subnetworks) in networks() {
+        let net = net.with_precision(Precision::Bf16);
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        let (mut sequential, mut threads) = executors(&net, &cuts, &init(1, DType::F32), 2);
+        for step in 0..3 {
+            let (images, labels) = batch_of_size(net.image_size(), step, 3, DType::F32);
+            let expected = sequential.gradients(images.clone(), labels.clone()).unwrap();
+            let found = threads.gradients(images.clone(), labels.clone()).unwrap();
+            assert!((found.loss - expected.loss).abs() <= 1e-3 * expected.loss, "{}", net.name());
+            // The gradients of a state that several modules read are added, and rounded, in another order.
+            assert_all_close(&found.gradients, &expected.gradients, 0.05, "gradient");
+            sequential.train_step(images.clone(), labels.clone(), 1e-3).unwrap();
+            threads.train_step(images, labels, 1e-3).unwrap();
+        }
+        let [expected, found] =
+            [&sequential, &threads].map(|executor| executor.read(StateKind::Weights).unwrap());
+        assert!(found.iter().all(|tensor| tensor.data.dtype() == DType::F32));
+        assert_all_close(&found, &expected, 0.01, "weights and statistics");
+    }
+}
+
+/// Returns all values of some tensors.
+fn joined(tensors: &[NamedTensor]) -> Vec<f64> {
+    let mut tensors: Vec<_> = tensors.iter().collect();
+    tensors.sort_by_key(|tensor| &tensor.name);
+    tensors.iter().flat_map(|tensor| tensor.data.iter::<f64>().collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn bfloat16_is_close_to_double_precision() {
+    for (net, subnetworks) in networks() {
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        let gradients = |net: &ImageNetwork, dtype| {
+            let mut executor = start(builder().sequential(), net, &cuts, &init(1, dtype));
+            let (images, labels) = batch_of_size(net.image_size(), 1, 3, dtype);
+            executor.gradients(images, labels).unwrap()
+        };
+        let expected = gradients(&net, DType::F64);
+        let found = gradients(&net.clone().with_precision(Precision::Bf16), DType::F32);
+        let output = relative_difference(&found.output.into_data(), &expected.output.into_data());
+        assert!(output <= 0.05, "{}: output differs by {output:.1e}", net.name());
+        let (found, expected) = (joined(&found.gradients), joined(&expected.gradients));
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let difference = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b))
+            / norm(&mut expected.iter().copied());
+        assert!(difference <= 0.2, "{}: gradients differ by {difference:.1e}", net.name());
+    }
+}
+
+#[test]
+fn states_in_bfloat16_are_recomputed_to_the_same_bits() {
+    let net = ImageNetwork::resnet(29).unwrap().with_width(4).with_precision(Precision::Bf16);
+    let cuts = net.default_cuts(2).unwrap();
+    for units in [1, 3] {
+        let batch = |step| batch_of_size(32, step, 3, DType::F32);
+        assert_recomputing_is_exact(&net, &cuts, &init(1, DType::F32), units, batch);
+    }
+}
