@@ -56,8 +56,8 @@ impl Precision {
 
     /// The largest relative difference of a result that is rounded `roundings` times, besides single precision.
     pub(crate) fn tolerance(self, roundings: u8) -> f64 {
-        let last_place = if self == Self::Bfloat16 { 1.0 / 512.0 } else { 0.0 };
-        1e-5 + f64::from(roundings) * last_place
+        let unit_roundoff = if self == Self::Bfloat16 { 1.0 / 256.0 } else { 0.0 };
+        1e-5 + f64::from(roundings) * unit_roundoff
     }
 }
 

@@ -46,7 +46,7 @@ fn executors_agree_in_bfloat16() {
             threads.train_step(images, labels, 1e-3).unwrap();
         }
         let [expected, found] =
-            [&sequential, &threads].map(|executor| executor.read(StateKind::Weights).unwrap());
+            [&mut sequential, &mut threads].map(|executor| executor.read(StateKind::Weights).unwrap());
         assert!(found.iter().all(|tensor| tensor.data.dtype() == DType::F32));
         assert_all_close(&found, &expected, 0.01, "weights and statistics");
     }
