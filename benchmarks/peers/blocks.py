@@ -2,7 +2,7 @@
 
     python3 benchmarks/peers/blocks.py BLOCKS STEPS SETTING..
 
-A SETTING is the arguments of a case, for example `1 network 164 1 bottleneck 1 4 1` (threads, network, depth,
+A SETTING is the arguments of a case, for example `1 f32 network 164 1 bottleneck 1 4 1` (threads, precision, network, depth,
 subnetworks, coarse unit, coarse units, batch, workers). Prints the median over the blocks of the steps' median for each
 setting, and the median over the blocks of the first setting's time relative to it. The first step of a block is not timed.
 """

@@ -6,12 +6,15 @@
     benchmarks/peers/run --list               the cases
 
 PyTorch is tried with channels last and not, compiled and not; this project with one worker and, where
-there are subnetworks for it, a worker for each thread. The fastest of each side take a step each, in
-turn, until each has ROUNDS, and their medians are compared.
+there are subnetworks for it, a worker for each thread. In bfloat16, PyTorch runs under autocast, and
+this project's fastest way in float32 joins. The fastest of each side take a step each, in turn, until
+each has ROUNDS, and their medians are compared.
 """
 
 import argparse
+import contextlib
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -23,6 +26,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 VARIANTS = ["plain", "channels-last", "compiled", "channels-last+compiled"]
+PRECISIONS = ["f32", "bf16"]
 TRIALS = 3
 # The C library keeps freed blocks for the next step, as our allocator does. Without this it hands
 # the large ones back to the system, which clears their pages anew in every step.
@@ -107,7 +111,7 @@ class Side:
         self.close()
 
 
-def commands(case, threads, ours):
+def commands(case, threads, precision, ours):
     """The ways to run a case: this project's commands and PyTorch's, by name."""
     if case in NETWORKS:
         n, subnetworks, *rest = NETWORKS[case]
@@ -119,8 +123,8 @@ def commands(case, threads, ours):
         mine = {placement(1, threads): ["operation", *OPERATIONS[case]]}
         theirs = ["operation", *OPERATIONS[case]]
     return (
-        {name: [ours, threads, *words] for name, words in mine.items()},
-        {variant: [sys.executable, HERE / "peer.py", threads, variant, *theirs] for variant in VARIANTS},
+        {name: [ours, threads, precision, *words] for name, words in mine.items()},
+        {variant: [sys.executable, HERE / "peer.py", threads, precision, variant, *theirs] for variant in VARIANTS},
     )
 
 
@@ -144,25 +148,35 @@ def trials(case, ways):
     return medians
 
 
-def compare(case, threads, ours, rounds):
-    mine, theirs = commands(case, threads, ours)
+def compare(case, threads, precision, ours, rounds):
+    mine, theirs = commands(case, threads, precision, ours)
     our_trials = trials(case, mine)
     peer_trials = trials(case, theirs)
     fastest = min(our_trials, key=our_trials.get)
     best = min(peer_trials, key=peer_trials.get)
-    with Side(mine[fastest]) as our, Side(theirs[best]) as peer:
+    with contextlib.ExitStack() as stack:
+        our, peer = (stack.enter_context(Side(command)) for command in (mine[fastest], theirs[best]))
+        sides = [our, peer]
+        if precision != "f32":
+            single, _ = commands(case, threads, "f32", ours)
+            single_trials = trials(case, single)
+            sides.append(stack.enter_context(Side(single[min(single_trials, key=single_trials.get)])))
         for _ in range(rounds):
-            our.time()
-            peer.time()
+            for side in sides:
+                side.time()
         peaks = [peer.ask("peak")]
         if case in NETWORKS:
             # Slower, but it gives back what it does not need: the least of both counts.
             with Side(theirs[best], retain=False) as lean:
                 lean.time()
                 peaks.append(lean.ask("peak"))
+        single = {}
+        if precision != "f32":
+            single = {"f32_seconds": sides[-1].median(), "f32_peak_gb": sides[-1].ask("peak")}
         return {
             "case": case,
             "threads": threads,
+            "precision": precision,
             "ours_seconds": our.median(),
             "peer_seconds": peer.median(),
             "ratio": our.median() / peer.median(),
@@ -172,6 +186,7 @@ def compare(case, threads, ours, rounds):
             "ours_trials": our_trials,
             "peer": best,
             "peer_trials": peer_trials,
+            **single,
         }
 
 
@@ -199,16 +214,19 @@ def markdown(result):
                  f"this project at {result['versions']['parareal']}. "
                  f"`{result['command']}`, medians of {result['rounds']}.")
     lines.append("")
-    lines.append("| case | threads | ours | PyTorch | ratio | ours, peak | PyTorch, peak | ratio | our best | PyTorch's best |")
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |")
+    lines.append("| case | precision | threads | ours | PyTorch | ratio | to our f32 | ours, peak | PyTorch, peak | ratio "
+                 "| to our f32 | our best | PyTorch's best |")
+    lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |")
     for row in result["rows"]:
         memory = row["ours_peak_gb"] / row["peer_peak_gb"]
         whole = row["case"] in NETWORKS
         peaks = [f"{row[key]:.2f} GB" for key in ("ours_peak_gb", "peer_peak_gb")]
-        peaks = [*peaks, f"{memory:.2f}"] if whole else ["", "", ""]
+        single = [f"{row[ours] / row[f32]:.2f}" if f32 in row else ""
+                  for ours, f32 in [("ours_seconds", "f32_seconds"), ("ours_peak_gb", "f32_peak_gb")]]
+        peaks = [*peaks, f"{memory:.2f}", single[1]] if whole else ["", "", "", ""]
         lines.append(" ".join([
-            "|", row["case"], "|", str(row["threads"]), "|", duration(row["ours_seconds"]), "|",
-            duration(row["peer_seconds"]), "|", f"**{row['ratio']:.2f}**", "|",
+            "|", row["case"], "|", row["precision"], "|", str(row["threads"]), "|", duration(row["ours_seconds"]), "|",
+            duration(row["peer_seconds"]), "|", f"**{row['ratio']:.2f}**", "|", single[0], "|",
             " | ".join(peaks), "|", row["ours"], "|", row["peer"], "|",
         ]))
     return "\n".join(lines) + "\n"
@@ -229,6 +247,8 @@ def main():
                         help="run only this case; can be repeated (default: all)")
     parser.add_argument("--threads", type=int, action="append", metavar="T",
                         help="number of threads; can be repeated (default: 1 and 2)")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS,
+                        help="can be repeated (default: both)")
     parser.add_argument("--rounds", type=int, default=7, metavar="R",
                         help="steps of each side (default: 7)")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR",
@@ -255,10 +275,10 @@ def main():
     if output:
         output.mkdir(parents=True, exist_ok=True)
     for case in arguments.case or CASES:
-        for threads in arguments.threads or [1, 2]:
-            say(f"{case}, threads: {threads}")
+        for threads, precision in itertools.product(arguments.threads or [1, 2], arguments.precision or PRECISIONS):
+            say(f"{case}, {precision}, threads: {threads}")
             try:
-                row = compare(case, threads, arguments.ours, arguments.rounds)
+                row = compare(case, threads, precision, arguments.ours, arguments.rounds)
             except RuntimeError as error:
                 say(f"    {error}")
                 failed = True

@@ -1,9 +1,9 @@
 """PyTorch's side of the comparison: one case, timed when `compare.py` asks.
 
-    python peer.py THREADS VARIANT network N SUBNETWORKS KIND COARSE_UNITS BATCH
-    python peer.py THREADS VARIANT operation SIZE FROM TO KERNEL STRIDE BATCH
+    python peer.py THREADS PRECISION VARIANT network N SUBNETWORKS KIND COARSE_UNITS BATCH
+    python peer.py THREADS PRECISION VARIANT operation SIZE FROM TO KERNEL STRIDE BATCH
 
-VARIANT joins any of `channels-last` and `compiled` by `+`, or is `plain`. It prints `ready` once
+PRECISION is `f32`, or `bf16` for autocast to bfloat16. VARIANT joins any of `channels-last` and `compiled` by `+`, or is `plain`. It prints `ready` once
 it has warmed up; then the seconds that the case took for each line `time` on standard input, and
 the gigabytes that it has needed at most since for a line `peak`.
 """
@@ -40,7 +40,11 @@ def forget_peak():
         print(f"the memory peak is that of the whole process: {error}", file=sys.stderr)
 
 
-def network(variant, n, subnetworks, kind, coarse_units, batch):
+def autocast(precision):
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def network(precision, variant, n, subnetworks, kind, coarse_units, batch):
     """A training step of a parareal ResNet; with one subnetwork it is the serial ResNet."""
     spec = Spec(
         width=16, n=int(n), subnetworks=int(subnetworks), coarse_unit=kind, coarse_units=int(coarse_units)
@@ -70,26 +74,30 @@ def network(variant, n, subnetworks, kind, coarse_units, batch):
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         # The form with the fewest additions, which is ours too.
-        functional.cross_entropy(model.forward_by_neighbours(images), labels).backward()
+        with autocast(precision):
+            loss = functional.cross_entropy(model.forward_by_neighbours(images), labels)
+        loss.backward()
         optimizer.step()
         return time.perf_counter() - begun
 
     return step
 
 
-def operation(variant, size, before, after, kernel, stride, batch):
+def operation(precision, variant, size, before, after, kernel, stride, batch):
     """Batch normalization, ReLU and convolution, forward and backward; the mean of many runs."""
     size, before, after, kernel, stride, batch = map(int, (size, before, after, kernel, stride, batch))
     layout = torch.channels_last if "channels-last" in variant else torch.contiguous_format
-    image = torch.randn(batch, before, size, size).contiguous(memory_format=layout).requires_grad_()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # what a convolution before this returns
+    image = torch.randn(batch, before, size, size, dtype=dtype).contiguous(memory_format=layout).requires_grad_()
     weight = torch.randn(after, before, kernel, kernel).contiguous(memory_format=layout).requires_grad_()
     scale, shift = (torch.randn(before, requires_grad=True) for _ in range(2))
-    cotangent = torch.randn(batch, after, size // stride, size // stride)
+    cotangent = torch.randn(batch, after, size // stride, size // stride, dtype=dtype)
     cotangent = cotangent.contiguous(memory_format=layout)
 
     def run():
-        normalized = functional.batch_norm(image, None, None, scale, shift, training=True)
-        return functional.conv2d(functional.relu(normalized), weight, None, stride, kernel // 2)
+        with autocast(precision):
+            normalized = functional.batch_norm(image, None, None, scale, shift, training=True)
+            return functional.conv2d(functional.relu(normalized), weight, None, stride, kernel // 2)
 
     if "compiled" in variant:
         run = torch.compile(run, dynamic=False)
@@ -104,14 +112,14 @@ def operation(variant, size, before, after, kernel, stride, batch):
 
 
 def main():
-    threads, variant, what, *sizes = sys.argv[1:]
+    threads, precision, variant, what, *sizes = sys.argv[1:]
     torch.set_num_threads(int(threads))
     variant = variant.split("+")
     # A tiny network first: what the libraries load and keep once is not the case's memory.
-    network(variant, 1, 1, "bottleneck", 1, 2)()
+    network(precision, variant, 1, 1, "bottleneck", 1, 2)()
     gc.collect()
     before = status("VmRSS")
-    case = {"network": network, "operation": operation}[what](variant, *sizes)
+    case = {"network": network, "operation": operation}[what](precision, variant, *sizes)
     for _ in range(WARM_UP):
         case()
     forget_peak()

@@ -1,11 +1,11 @@
 //! This project's part of the comparison with PyTorch: runs one case whenever `compare.py` requests it.
 //!
 //! ```sh
-//! cargo run --release -p peers -- THREADS network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH WORKERS [K]
-//! cargo run --release -p peers -- THREADS operation SIZE FROM TO KERNEL STRIDE BATCH
+//! cargo run --release -p peers -- THREADS PRECISION network DEPTH SUBNETWORKS KIND COARSE_UNITS BATCH WORKERS [K]
+//! cargo run --release -p peers -- THREADS PRECISION operation SIZE FROM TO KERNEL STRIDE BATCH
 //! ```
 //!
-//! The threads are distributed evenly over the workers. With `K`, one state is kept for every `K` units and
+//! The threads are distributed evenly over the workers. PRECISION is `f32` or `bf16`. With `K`, one state is kept for every `K` units and
 //! the others are recomputed.
 //!
 //! The program prints `ready` once it has warmed up. For each line `time` on standard input, it then runs the
@@ -56,17 +56,19 @@ fn main() -> Result<()> {
         text.parse().map_err(|_| format!("expected a number, got `{text}`").into())
     };
     let threads = number(0)?;
-    match arguments.get(1).map(String::as_str) {
+    let precision = arguments.get(1).ok_or("expected a precision")?.parse()?;
+    match arguments.get(2).map(String::as_str) {
         Some("network") => {
-            let kind = arguments.get(4).ok_or("expected a kind of coarse unit")?.parse()?;
-            let keep = if arguments.len() > 8 { Some(number(8)?) } else { None };
+            let kind = arguments.get(5).ok_or("expected a kind of coarse unit")?.parse()?;
+            let keep = if arguments.len() > 9 { Some(number(9)?) } else { None };
             let mut network = network::Network::new(&network::Settings {
-                depth: number(2)?,
-                subnetworks: number(3)?,
+                precision,
+                depth: number(3)?,
+                subnetworks: number(4)?,
                 kind,
-                coarse_units: number(5)?,
-                batch: number(6)?,
-                workers: number(7)?,
+                coarse_units: number(6)?,
+                batch: number(7)?,
+                workers: number(8)?,
                 threads,
                 keep,
             })?;
@@ -74,12 +76,13 @@ fn main() -> Result<()> {
         }
         Some("operation") => {
             let operation = operation::Operation {
-                size: number(2)?,
-                from: number(3)?,
-                to: number(4)?,
-                kernel: number(5)?,
-                stride: number(6)?,
-                batch: number(7)?,
+                precision,
+                size: number(3)?,
+                from: number(4)?,
+                to: number(5)?,
+                kernel: number(6)?,
+                stride: number(7)?,
+                batch: number(8)?,
             };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             pool.install(|| {
@@ -90,6 +93,6 @@ fn main() -> Result<()> {
             })?;
             Ok(())
         }
-        _ => Err("expected THREADS, then `network` or `operation`".into()),
+        _ => Err("expected THREADS PRECISION, then `network` or `operation`".into()),
     }
 }

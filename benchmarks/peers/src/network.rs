@@ -6,12 +6,13 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, Executor, ExecutorBuilder};
 use parareal::net::{Init, PararealNetwork};
 use parareal_kernels::Sgd;
-use parareal_models::{CoarseKind, ImageNetwork};
+use parareal_models::{CoarseKind, ImageNetwork, Precision};
 
 use crate::Result;
 
 /// The configuration of the network, and the number of threads.
 pub(crate) struct Settings {
+    pub(crate) precision: Precision,
     pub(crate) depth: usize,
     pub(crate) subnetworks: usize,
     pub(crate) kind: CoarseKind,
@@ -34,7 +35,7 @@ impl Network {
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let device = Device::flex();
         let net = ImageNetwork::resnet(settings.depth)?.with_coarse_kind(settings.kind);
-        let net = net.with_coarse_units(Some(settings.coarse_units));
+        let net = net.with_coarse_units(Some(settings.coarse_units)).with_precision(settings.precision);
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };

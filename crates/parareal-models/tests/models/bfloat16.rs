@@ -15,7 +15,7 @@ use crate::executors::batch_of_size;
 fn networks() -> Vec<(ImageNetwork, usize)> {
     let convolutional = UnitKind::CONVOLUTIONAL.map(|kind| ("resnet-20", 32, 8, 3, kind.into()));
     let others = [
-        ("resnet-20", 32, 16, 1, CoarseKind::Auto),
+        ("resnet-20", 32, 16, 3, CoarseKind::Auto),
         ("wide-resnet-10-2", 32, 4, 3, CoarseKind::Auto),
         ("vgg16", 32, 4, 3, CoarseKind::Auto),
         ("resnet50", 64, 4, 3, CoarseKind::Auto),
