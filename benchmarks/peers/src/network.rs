@@ -35,7 +35,8 @@ impl Network {
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let device = Device::flex();
         let net = ImageNetwork::resnet(settings.depth)?.with_coarse_kind(settings.kind);
-        let net = net.with_coarse_units(Some(settings.coarse_units)).with_precision(settings.precision);
+        let net =
+            net.with_coarse_units(Some(settings.coarse_units)).with_precision(settings.precision);
         let cuts = net.default_cuts(settings.subnetworks)?;
         let network = PararealNetwork::build(&net, &cuts, &Init::new(1, &device))?;
         let optimizer = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };

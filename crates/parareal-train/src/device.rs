@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
 use crate::TrainError;
 
@@ -92,6 +92,22 @@ impl DeviceName {
         let all: Vec<String> = std::iter::once("cpu".to_string()).chain(others).collect();
         Err(TrainError::NoDevice { name: self.to_string(), hint, present: all.join(", ") })
     }
+
+    /// Returns the device with this name for states of the given type, `None` for that of the parameters.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and if the device cannot compute with this type ([`TrainError::Setting`]).
+    pub(crate) fn find_for(&self, states: Option<DType>) -> Result<Device, TrainError> {
+        let device = self.find()?;
+        match states {
+            Some(dtype) if !device.supports_dtype(dtype) => {
+                let expected =
+                    format!("expected one that computes with states of type {}", dtype.name());
+                Err(TrainError::setting("device", self, expected))
+            }
+            _ => Ok(device),
+        }
+    }
 }
 
 fn compiled(family: &str) -> bool {
@@ -159,6 +175,8 @@ fn compute(kind: burn::tensor::DeviceType) -> Vec<(bool, Device)> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::BoolStore;
+
     use super::*;
 
     #[test]
@@ -177,5 +195,15 @@ mod tests {
         let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
         let message = error.to_string();
         assert!(message.contains("rocm:77") && message.contains("available: cpu"), "{message}");
+    }
+
+    #[test]
+    fn a_device_must_compute_with_the_states() {
+        let cpu = DeviceName::cpu();
+        for states in [None, Some(DType::F32), Some(DType::BF16)] {
+            assert_eq!(cpu.find_for(states).unwrap(), Device::flex());
+        }
+        let message = cpu.find_for(Some(DType::Bool(BoolStore::U32))).unwrap_err().to_string();
+        assert!(message.starts_with("invalid value `cpu` for device: expected one"), "{message}");
     }
 }

@@ -174,7 +174,8 @@ impl RunConfig {
     /// Returns an executor builder with this configuration on the given devices.
     ///
     /// # Errors
-    /// If a device is missing ([`TrainError::NoDevice`]).
+    /// If a device is missing ([`TrainError::NoDevice`]) or cannot compute with the states of the network
+    /// ([`TrainError::Setting`]).
     fn builder<N, L>(
         &self,
         model: &Model<N, L>,
@@ -184,8 +185,9 @@ impl RunConfig {
         N: Coarsen,
         L: Loss<N::Output>,
     {
-        let found = devices.iter().map(DeviceName::find).collect::<Result<Vec<_>, _>>()?;
-        let Model { cuts, loss, optimizer, .. } = model;
+        let Model { network, cuts, loss, optimizer, .. } = model;
+        let found = devices.iter().map(|name| name.find_for(network.state_dtype()));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
         let mut builder = ExecutorBuilder::new(loss.clone(), optimizer.clone()).devices(found);
         if devices.iter().any(DeviceName::is_cpu) {
             builder = builder.threads(self.threads);

@@ -18,6 +18,7 @@ mod old_formats;
 mod outputs;
 mod own_networks;
 mod plan;
+mod precision;
 mod predict;
 mod recipe;
 mod resume;

@@ -176,11 +176,15 @@ fn what_ranks_send_is_counted_to_the_byte() {
     let folder = folder.path();
     // Sizes of a state after the first and the second stage of the network.
     let interfaces = [64 * 32 * 32_u64, 128 * 16 * 16];
-    for (link, bytes) in [("f32", 4), ("bf16", 2)] {
-        let arguments = ["train", "--executor", "mpi", "--output", link, "--link-dtype", link];
+    for (link, output, bytes) in [
+        ("--link-dtype=f32", "f32", 4),
+        ("--link-dtype=bf16", "bf16", 2),
+        ("--precision=bf16", "states", 2),
+    ] {
+        let arguments = ["train", "--executor", "mpi", "--output", output, link];
         let ended = run(folder, &[(3, &[&arguments[..], &TINY].concat())]);
         ended.assert_done();
-        let end = metrics(&folder.join(link), "end").pop().unwrap();
+        let end = metrics(&folder.join(output), "end").pop().unwrap();
         for (rank, sent) in end["traffic"].as_array().unwrap().iter().enumerate() {
             // A gradient to the previous rank and a state to the next one, for 96 images in 3
             // steps.
@@ -196,6 +200,10 @@ fn what_ranks_send_is_counted_to_the_byte() {
     let rounded = exported(folder, "bf16");
     assert_close(&rounded, &exported(folder, "f32"), 0.5);
     assert!(rounded != exported(folder, "f32"));
+    // States in bfloat16 arrive as they were sent, so ranks compute what threads compute.
+    train(folder, &["--precision", "bf16", "--output", "threads"]);
+    assert_metrics(&folder.join("states"), &folder.join("threads"));
+    assert_close(&exported(folder, "states"), &exported(folder, "threads"), 1e-4);
 
     let arguments = ["train", "--executor", "mpi", "--output", "two", "--replicas", "2"];
     let more = ["--subnetworks", "1"];

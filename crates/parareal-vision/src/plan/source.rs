@@ -9,7 +9,7 @@ use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_models::{
     CoarseKind, CostTable, DEFAULT_IMAGE_SIZE, ImageNetwork, NetworkCosts, PAPER_ROWS, PAPER_WIDTH,
-    PaperRow, UnitKind,
+    PaperRow, Precision, UnitKind,
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
@@ -240,6 +240,11 @@ impl Costs {
                          choose other costs"
                     );
                     return Err(VisionError::setting("width", net.width(), expected));
+                }
+                if net.precision() != Precision::F32 {
+                    let expected =
+                        "expected f32, the precision of the paper's Table 2; choose other costs";
+                    return Err(VisionError::setting("precision", net.precision(), expected));
                 }
                 let expected = "expected basic without `coarse-units`, the coarse networks of the \
                                 paper's Table 2; set `coarse-unit` to basic, or choose other costs";
