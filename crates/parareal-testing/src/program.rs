@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parareal::exec::{Operation, Program, WorkerTrace};
+use parareal::exec::{Instruction, Operation, Program, WorkerTrace};
 use parareal::plan::replay;
 
 /// Asserts that the workers of a trace have executed every instruction of their programs once, in an order that
@@ -66,11 +66,11 @@ pub fn assert_messages_are_sent_first(program: &Program, trace: &[WorkerTrace]) 
     for receiver in trace {
         for executed in receiver.executed.iter().filter(|executed| executed.arrival.is_some()) {
             let (sender, sends) = match *operation(receiver, executed.instruction) {
-                Operation::ReceiveState { subnetwork } => {
-                    (receiver.worker - 1, Operation::SendState { subnetwork })
+                Operation::ReceiveState { subnetwork, micro_batch } => {
+                    (receiver.worker - 1, Operation::SendState { subnetwork, micro_batch })
                 }
-                Operation::ReceiveCotangent { subnetwork } => {
-                    (receiver.worker + 1, Operation::SendCotangent { subnetwork })
+                Operation::ReceiveCotangent { subnetwork, micro_batch } => {
+                    (receiver.worker + 1, Operation::SendCotangent { subnetwork, micro_batch })
                 }
                 ref other => panic!("{other} receives nothing"),
             };
@@ -85,5 +85,8 @@ pub fn assert_messages_are_sent_first(program: &Program, trace: &[WorkerTrace]) 
             messages += 1;
         }
     }
-    assert_eq!(messages, 2 * (trace.len() - trace.len() / workers), "two for each interface");
+    let begins = |own: &&Instruction| matches!(own.operation, Operation::BeginMicroBatch { .. });
+    let micro_batches = program.worker(0).instructions().iter().filter(begins).count().max(1);
+    let interfaces = trace.len() - trace.len() / workers;
+    assert_eq!(messages, 2 * micro_batches * interfaces, "two for each interface");
 }

@@ -36,6 +36,7 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// | [`threads`](Self::threads) | an equal share of the cores of this process |
 /// | [`segment_units`](Self::segment_units) | 4 |
 /// | [`recompute`](Self::recompute) | none |
+/// | [`accumulate`](Self::accumulate) | 1 micro-batch |
 /// | `message_dtype` (feature `mpi`) | the type of states; a replica on a single rank sends no states |
 ///
 /// If a setting has no effect on the executor, starting it fails with [`ExecError::NoEffect`].
@@ -75,6 +76,7 @@ pub struct ExecutorBuilder<L> {
     threads: Option<usize>,
     segment_units: Option<usize>,
     recompute: Option<usize>,
+    micro_batches: usize,
     #[cfg(feature = "mpi")]
     message_dtype: Option<DType>,
 }
@@ -94,6 +96,7 @@ impl<L> ExecutorBuilder<L> {
             threads: None,
             segment_units: None,
             recompute: None,
+            micro_batches: 1,
             #[cfg(feature = "mpi")]
             message_dtype: None,
         }
@@ -175,6 +178,17 @@ impl<L> ExecutorBuilder<L> {
     #[must_use]
     pub fn recompute(self, units: usize) -> Self {
         Self { recompute: Some(units), ..self }
+    }
+
+    /// Splits the batch of each replica into this many micro-batches, which are computed one after another, and adds
+    /// their gradients before the update. A step then needs the memory of one micro-batch.
+    ///
+    /// The batch is split as evenly as possible. The loss must be a mean over samples: each micro-batch has a weight
+    /// proportional to its number of samples, so gradients are those of the whole batch. Batch normalization
+    /// uses the statistics of the micro-batch, and updates its running statistics once for each.
+    #[must_use]
+    pub fn accumulate(self, micro_batches: usize) -> Self {
+        Self { micro_batches, ..self }
     }
 
     /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may have a
@@ -277,8 +291,7 @@ impl<L> ExecutorBuilder<L> {
         let reason = "the sequential executor evaluates the whole network as one graph";
         no_effect("segment_units", self.segment_units, reason)?;
         no_effect("recompute", self.recompute, reason)?;
-        let WorkerSettings { loss, optimizer, devices, threads, .. } = self.worker_settings(1)?;
-        let executor = SequentialExecutor::new(network, loss, &optimizer, &devices[0], threads)?;
+        let executor = SequentialExecutor::new(network, self.worker_settings(1)?)?;
         Ok(Box::new(executor))
     }
 
@@ -354,6 +367,7 @@ impl<L> ExecutorBuilder<L> {
             no_effect("segment_units", self.segment_units, reason)?;
         }
         let numbers = [
+            ("accumulate", Some(self.micro_batches)),
             ("threads", self.threads),
             ("segment_units", self.segment_units),
             ("recompute", self.recompute),
@@ -373,6 +387,7 @@ impl<L> ExecutorBuilder<L> {
             devices,
             threads: self.threads.unwrap_or_else(|| (cores() / workers).max(1)),
             program,
+            micro_batches: self.micro_batches,
         })
     }
 }

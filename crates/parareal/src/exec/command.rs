@@ -14,8 +14,7 @@ pub(super) enum Command<I, T> {
     /// Does nothing. The reply confirms that the worker has been built.
     Ready,
     /// Runs a training step. If `update` is `None`, it returns the gradients instead of applying them.
-    /// `share` is the number of these samples as a fraction of the samples of all replicas.
-    Step { number: u64, input: I, target: T, share: f64, update: Option<Update> },
+    Step { number: u64, micro_batches: Vec<MicroBatch<I, T>>, update: Option<Update> },
     /// Computes the output in evaluation mode.
     Infer { input: I },
     /// Reads one kind of state of each subnetwork, by name.
@@ -24,6 +23,14 @@ pub(super) enum Command<I, T> {
     CheckOptimizer { state: Arc<StateDict> },
     /// Replaces one kind of state by values that have already been checked.
     Write { kind: StateKind, state: Arc<StateDict> },
+}
+
+/// The samples of one forward and backward pass of a worker.
+pub(super) struct MicroBatch<I, T> {
+    pub(super) input: I,
+    pub(super) target: T,
+    /// The number of these samples as a fraction of the samples of the step, over all replicas.
+    pub(super) share: f64,
 }
 
 /// The reply of a worker to a command.
@@ -36,8 +43,8 @@ pub(super) struct Reply<I, O> {
     pub(super) output: Option<O>,
     /// Gradients, or parameters and buffers.
     pub(super) tensors: Vec<NamedTensor>,
-    /// The contribution of each subnetwork to the gradient with respect to the input.
-    pub(super) inputs: Vec<I>,
+    /// The contribution of this worker to the gradient with respect to the input.
+    pub(super) input: Option<I>,
     /// The times of this worker.
     pub(super) times: StepTimes,
     /// Set if all workers have abandoned the step without an update.
@@ -55,7 +62,7 @@ impl<I, O> Default for Reply<I, O> {
             gradient_norm: None,
             output: None,
             tensors: Vec::new(),
-            inputs: Vec::new(),
+            input: None,
             times: StepTimes::default(),
             is_abandoned: false,
             failures: Vec::new(),

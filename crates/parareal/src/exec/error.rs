@@ -142,15 +142,18 @@ pub enum ExecError {
         /// Values that are accepted.
         expected: String,
     },
-    /// A batch with fewer samples than replicas.
+    /// A batch with fewer samples than micro-batches of all replicas.
     #[error(
-        "the batch has {samples} samples for {replicas} replicas: expected at least 1 for each"
+        "the batch has {samples} samples for {}: expected at least 1 for each",
+        parts(*replicas, *micro_batches)
     )]
     Batch {
         /// The samples of the batch.
         samples: usize,
         /// The number of replicas.
         replicas: usize,
+        /// The number of micro-batches of a replica.
+        micro_batches: usize,
     },
     /// A failure of the communication between ranks, or of another rank.
     #[error("{0}")]
@@ -164,6 +167,14 @@ pub enum ExecError {
     /// Weights that do not fit the network.
     #[error(transparent)]
     Net(#[from] NetError),
+}
+
+fn parts(replicas: usize, micro_batches: usize) -> String {
+    match (replicas, micro_batches) {
+        (_, 1) => format!("{replicas} replicas"),
+        (1, _) => format!("{micro_batches} micro-batches"),
+        _ => format!("{replicas} replicas with {micro_batches} micro-batches each"),
+    }
 }
 
 fn not_repeated(first: usize, last: usize) -> String {

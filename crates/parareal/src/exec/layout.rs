@@ -14,6 +14,9 @@ pub enum LayoutError {
     /// A segment would have no units.
     #[error("expected segments of at least 1 unit, got 0")]
     EmptySegments,
+    /// A step would have no micro-batch.
+    #[error("expected at least 1 micro-batch, got 0")]
+    NoMicroBatch,
     /// There are no workers, or more workers than subnetworks.
     #[error(
         "expected from 1 to {subnetworks} workers for {subnetworks} subnetworks, got {workers}"

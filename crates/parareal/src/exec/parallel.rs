@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use super::batch_split::{join, samples_of, split};
 use super::clock::Clock;
 use super::collectives::thread_collectives;
-use super::command::{Command, ReplyOf};
+use super::command::{Command, MicroBatch, ReplyOf};
 use super::device::operation_threads;
 use super::error::ExecError;
 use super::executor::{Executor, GradientReport, StepReport, check_batch};
@@ -38,6 +38,8 @@ pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     transport: P,
     layout: Layout,
     program: Arc<Program>,
+    /// Number of micro-batches of a replica in a step.
+    micro_batches: usize,
     /// The share of this process.
     own: RankLayout,
     cuts: Cuts,
@@ -61,6 +63,8 @@ pub(super) struct WorkerSettings<L> {
     /// Number of threads that a worker on the CPU uses for its operations.
     pub(super) threads: usize,
     pub(super) program: ProgramOptions,
+    /// Number of micro-batches of a replica in a step.
+    pub(super) micro_batches: usize,
 }
 
 impl<N, L, P> ParallelExecutor<N, L, P>
@@ -90,12 +94,14 @@ where
         let tensors = tensors.collect();
         let is_trainable = modules.iter().any(|module| TrainedModule::trainable_of(module) > 0);
         let pool = WorkerPool::new(P::SEVERAL);
-        let program = Arc::new(Program::new(&layout, cuts, settings.program)?);
+        let micro_batches = settings.micro_batches;
+        let program = Program::accumulating(&layout, cuts, settings.program, micro_batches)?;
         let mut this = Self {
             pool,
             transport,
             layout,
-            program,
+            program: Arc::new(program),
+            micro_batches,
             own,
             cuts: cuts.clone(),
             tensors,
@@ -198,13 +204,16 @@ where
     ) -> Result<Vec<ReplyOf<N>>, ExecError> {
         check_batch(input, target)?;
         self.transport.check_input(input)?;
-        let (number, samples) = (self.steps, input.samples());
-        let parts = split(samples, self.layout.replicas())?;
+        let (number, samples, count) = (self.steps, input.samples(), self.micro_batches);
+        let parts = split(samples, self.layout.replicas(), count)?;
         let mut replies = self.run(|replica| {
-            let part = &parts[replica];
-            let share = part.len() as f64 / samples as f64;
-            let (input, target) = (samples_of(input, part), samples_of(target, part));
-            Some(Command::Step { number, input, target, share, update })
+            let parts = parts[replica * count..].iter().take(count);
+            let micro_batches = parts.map(|part| MicroBatch {
+                input: samples_of(input, part),
+                target: samples_of(target, part),
+                share: part.len() as f64 / samples as f64,
+            });
+            Some(Command::Step { number, micro_batches: micro_batches.collect(), update })
         })?;
         if replies.iter().all(|reply| !reply.is_abandoned) {
             return Ok(replies);
@@ -275,7 +284,7 @@ where
         let output = self.take_output(&mut replies);
         let output = self.transport.output(output, &input)?;
         let inputs = replies.chunks_mut(workers).map(|replica| {
-            let parts = replica.iter_mut().flat_map(|reply| std::mem::take(&mut reply.inputs));
+            let parts = replica.iter_mut().filter_map(|reply| reply.input.take());
             parts.map(|part| part.to_device(&device)).reduce(N::Input::accumulate)
         });
         let own = inputs.collect::<Option<Vec<_>>>().map(join);
@@ -291,7 +300,7 @@ where
         }
         self.transport.check_input(&input)?;
         // Replicas without a sample have nothing to do.
-        let parts = split(samples, self.layout.replicas().min(samples))?;
+        let parts = split(samples, self.layout.replicas().min(samples), 1)?;
         let mut replies = self.run(|replica| {
             let part = parts.get(replica)?;
             Some(Command::Infer { input: samples_of(&input, part) })

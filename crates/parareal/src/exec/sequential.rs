@@ -1,10 +1,10 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use rayon::ThreadPool;
 
+use super::batch_split::{join, samples_of, split};
 use super::device::{is_cpu, operation_threads, read};
 use super::error::ExecError;
 use super::executor::check_batch;
@@ -12,6 +12,7 @@ use super::executor::{Executor, GradientReport, StepReport};
 use super::gradient_clipping;
 use super::layout::Layout;
 use super::loss::{Loss, batch_loss};
+use super::parallel::WorkerSettings;
 use super::program::Program;
 use super::state_kind::StateKind;
 use super::thread_pool::thread_pool;
@@ -37,6 +38,8 @@ pub(super) struct SequentialExecutor<N: Coarsen, L> {
     loss: L,
     device: Device,
     pool: ThreadPool,
+    /// Number of micro-batches of a step.
+    micro_batches: usize,
     /// The number of training steps so far.
     steps: u64,
 }
@@ -49,27 +52,35 @@ struct Differentiated<N: Coarsen> {
 }
 
 impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
-    /// Creates an executor of the network on `device`, with `threads` threads for each operation.
+    /// Creates an executor of the network on the first device of the settings.
     ///
     /// # Errors
     /// [`ExecError::Spawn`] if the operating system cannot start the threads.
     pub(super) fn new(
         network: PararealNetwork<N>,
-        loss: L,
-        optimizer: &ModuleOptimizer,
-        device: &Device,
-        threads: usize,
+        settings: WorkerSettings<L>,
     ) -> Result<Self, ExecError> {
+        let WorkerSettings { loss, optimizer, devices, threads, micro_batches, .. } = settings;
+        let device = &devices[0];
         let cuts = network.cuts().clone();
         let layout = Layout::threads(cuts.subnetworks(), 1, 1)?;
         let subnetworks = network.into_subnetworks().into_iter();
         let pool = thread_pool("parareal-sequential", operation_threads(device, threads))?;
         let subnetworks = pool.install(|| {
-            let trained = subnetworks.map(|module| TrainedModule::new(module, device, optimizer));
+            let trained = subnetworks.map(|module| TrainedModule::new(module, device, &optimizer));
             trained.collect()
         });
-        let device = device.clone();
-        Ok(Self { subnetworks, cuts, layout, validation: None, loss, device, pool, steps: 0 })
+        Ok(Self {
+            subnetworks,
+            cuts,
+            layout,
+            validation: None,
+            loss,
+            device: device.clone(),
+            pool,
+            micro_batches,
+            steps: 0,
+        })
     }
 
     /// Returns the network, which shares its tensors with the subnetworks.
@@ -85,7 +96,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         PararealNetwork::from_subnetworks(subnetworks, self.cuts.clone())
     }
 
-    /// Runs the forward and backward passes. The gradients are stored in the subnetworks.
+    /// Runs the forward and backward passes of all micro-batches. The gradients are stored in the subnetworks.
     fn differentiate(
         &mut self,
         input: N::Input,
@@ -93,10 +104,40 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         input_gradient: bool,
     ) -> Result<Differentiated<N>, ExecError> {
         check_batch(&input, &target)?;
+        let samples = input.samples();
+        let (mut loss, mut outputs, mut inputs) = (0.0, Vec::new(), Vec::new());
+        for (index, part) in split(samples, 1, self.micro_batches)?.iter().enumerate() {
+            if index > 0 {
+                self.subnetworks.iter_mut().for_each(TrainedModule::keep_gradients);
+            }
+            let (input, target) = (samples_of(&input, part), samples_of(&target, part));
+            let share = part.len() as f64 / samples as f64;
+            let own = self.differentiate_part(input, target, (index, share), input_gradient);
+            let Differentiated { loss: own_loss, output, input } =
+                own.inspect_err(|_| self.drop_gradients())?;
+            loss += own_loss;
+            outputs.push(output);
+            inputs.extend(input);
+        }
+        self.subnetworks.iter_mut().for_each(TrainedModule::complete_gradients);
+        let input = (!inputs.is_empty()).then(|| join(inputs));
+        Ok(Differentiated { loss, output: join(outputs), input })
+    }
+
+    /// Runs the forward and backward passes of a micro-batch, with its index and its share of the samples. Its
+    /// gradients are added to those in the subnetworks.
+    fn differentiate_part(
+        &mut self,
+        input: N::Input,
+        target: L::Target,
+        (index, share): (usize, f64),
+        input_gradient: bool,
+    ) -> Result<Differentiated<N>, ExecError> {
         let network = self.network();
         self.validation = None;
         let seed = network.subnetworks()[0].seed();
-        let key = StepKey { seed, step: self.steps, replica: 0 };
+        // Micro-batches draw the random numbers of as many replicas.
+        let key = StepKey { seed, step: self.steps, replica: index };
         let Self { subnetworks, loss, device, pool, .. } = self;
         let differentiate = move || {
             let input = input.to_device(device);
@@ -104,6 +145,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
             let output = network.forward_chain(input.clone());
             subnetworks.iter_mut().for_each(TrainedModule::merge_statistics);
             let loss = batch_loss(loss, &output, target)?;
+            let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
             let value = loss.clone().inner();
             let mut input_gradient = None;
             if loss.is_tracked() {
@@ -132,9 +174,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
     }
 
     fn drop_gradients(&mut self) {
-        for subnetwork in &mut self.subnetworks {
-            subnetwork.gradients = GradientsParams::new();
-        }
+        self.subnetworks.iter_mut().for_each(TrainedModule::discard_gradients);
     }
 }
 

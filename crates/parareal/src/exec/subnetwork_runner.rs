@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::{DeferredGradients, defer_weight_gradients};
 
@@ -111,6 +111,16 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         units.start - first..units.end - first
     }
 
+    /// Begins a micro-batch. The failures and gradients of those before are kept unless it is the first one of a
+    /// step.
+    pub(super) fn begin(&mut self, is_first: bool) {
+        if is_first {
+            (self.is_cut_off, self.not_repeated) = (false, None);
+        } else {
+            self.trained.keep_gradients();
+        }
+    }
+
     /// Computes `x_j = C_j(x)`. The gradient with respect to `x` is computed later only if `input_gradient`
     /// is true.
     pub(super) fn forward_preprocessing(&mut self, input: N::Input, input_gradient: bool) {
@@ -127,7 +137,6 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             sent: None,
             deferred: DeferredGradients::default(),
         });
-        (self.is_cut_off, self.not_repeated) = (false, None);
     }
 
     /// Runs a segment of `y_j = g_j(x_j)`. If `keeps_graph` is false, only the state at the start of the
@@ -206,9 +215,9 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         self.tape().cotangent = rho;
     }
 
-    /// Discards the gradients of `h` and `ρ_N` in a step that will be abandoned.
+    /// Discards the gradients so far and `ρ_N` in a step that will be abandoned.
     pub(super) fn discard_head(&mut self) {
-        self.trained.gradients = GradientsParams::new();
+        self.trained.discard_gradients();
         self.set_cotangent(None);
     }
 
@@ -239,7 +248,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         let tape = self.tape();
         tape.deferred = deferred;
         tape.sent.clone_from(&sent);
-        self.is_cut_off = sent.is_none();
+        self.is_cut_off |= sent.is_none();
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
@@ -329,7 +338,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     /// Discards the state of an abandoned step.
     pub(super) fn discard_step(&mut self) {
         self.tape = None;
-        self.trained.gradients = GradientsParams::new();
+        self.trained.discard_gradients();
     }
 
     /// Returns true if this step cannot be finished with an update.

@@ -1,4 +1,4 @@
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::WeightGradients;
@@ -20,6 +20,8 @@ pub(crate) struct TrainedModule<M> {
     optimizer: ModuleOptimizer,
     fresh: ModuleOptimizer,
     pub(super) gradients: GradientsParams,
+    /// The sums of the gradients of earlier micro-batches, until the same gradient of the current one is added.
+    kept: GradientsParams,
     parameters: Parameters,
     merging: Merging,
     /// The moving average, in evaluation mode.
@@ -46,6 +48,7 @@ impl<M: Module> TrainedModule<M> {
             optimizer: fresh.clone(),
             fresh,
             gradients: GradientsParams::new(),
+            kept: GradientsParams::new(),
             average: None,
         }
     }
@@ -87,7 +90,27 @@ impl<M: Module> TrainedModule<M> {
         self.merging.after_load(&module);
         self.module = Some(module);
         self.optimizer = self.fresh.clone();
-        self.gradients = GradientsParams::new();
+        self.discard_gradients();
+    }
+
+    /// Sets aside the gradients collected so far, to which those of the next micro-batch will be added.
+    pub(super) fn keep_gradients(&mut self) {
+        self.kept = std::mem::take(&mut self.gradients);
+    }
+
+    /// Adds the kept gradients that have not been added to one of the current micro-batch, on which the loss of this
+    /// one does not depend.
+    pub(super) fn complete_gradients(&mut self) {
+        if self.kept.is_empty() {
+            return;
+        }
+        let Self { module, gradients, kept, .. } = self;
+        module.as_ref().expect(UPDATED).visit(&mut Rest { from: kept, into: gradients });
+    }
+
+    /// Discards all gradients since the last update.
+    pub(super) fn discard_gradients(&mut self) {
+        (self.gradients, self.kept) = (GradientsParams::new(), GradientsParams::new());
     }
 
     /// Applies the gradients collected since the last update.
@@ -124,8 +147,8 @@ impl<M: Module> TrainedModule<M> {
 
     /// Moves the gradients of a part of the module out of the result of a backward pass.
     pub(crate) fn collect(&mut self, part: impl Fn(&M, &mut Collector), from: &mut Gradients) {
-        let Self { module, gradients: into, .. } = self;
-        part(module.as_ref().expect(UPDATED), &mut Collector { from, into });
+        let Self { module, gradients: into, kept, .. } = self;
+        part(module.as_ref().expect(UPDATED), &mut Collector { from, kept, into });
     }
 
     /// Collects deferred gradients of a part of the module.
@@ -134,8 +157,9 @@ impl<M: Module> TrainedModule<M> {
         part: impl Fn(&M, &mut LateCollector),
         mut from: WeightGradients,
     ) {
-        let Self { module, gradients: into, .. } = self;
-        part(module.as_ref().expect(UPDATED), &mut LateCollector { from: &mut from, into });
+        let Self { module, gradients: into, kept, .. } = self;
+        let mut collector = LateCollector { from: &mut from, kept, into };
+        part(module.as_ref().expect(UPDATED), &mut collector);
     }
 }
 
@@ -201,13 +225,14 @@ where
 /// Moves the gradients of the parameters that it visits.
 pub(crate) struct Collector<'a> {
     from: &'a mut Gradients,
+    kept: &'a mut GradientsParams,
     into: &'a mut GradientsParams,
 }
 
 impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad_remove(self.from) {
-            accumulate(self.into, param.id, gradient);
+            collect(param.id, gradient, self.kept, self.into);
         }
     }
 }
@@ -215,12 +240,41 @@ impl ModuleVisitor for Collector<'_> {
 /// Moves the deferred gradients of the parameters that it visits.
 pub(super) struct LateCollector<'a> {
     from: &'a mut WeightGradients,
+    kept: &'a mut GradientsParams,
     into: &'a mut GradientsParams,
 }
 
 impl ModuleVisitor for LateCollector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.from.take(&param.val()) {
+            collect(param.id, gradient, self.kept, self.into);
+        }
+    }
+}
+
+/// Adds a gradient to the one of the same parameter in this micro-batch, and to the sum over earlier ones.
+fn collect<const D: usize>(
+    id: ParamId,
+    gradient: Tensor<D>,
+    kept: &mut GradientsParams,
+    into: &mut GradientsParams,
+) {
+    let gradient = match kept.remove::<D>(id) {
+        Some(sum) => sum + gradient,
+        None => gradient,
+    };
+    accumulate(into, id, gradient);
+}
+
+/// Moves the remaining gradients of the parameters that it visits.
+struct Rest<'a> {
+    from: &'a mut GradientsParams,
+    into: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Rest<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.remove::<D>(param.id) {
             accumulate(self.into, param.id, gradient);
         }
     }

@@ -1,10 +1,12 @@
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use burn::tensor::{Device, Tensor};
 
+use super::batch_split::join;
 use super::clock::Clock;
 use super::collectives::{Collectives, Disconnected};
-use super::command::{Command, Reply, ReplyOf};
+use super::command::{Command, MicroBatch, Reply, ReplyOf};
 use super::link::Link;
 use super::loss::Loss;
 use super::program::{Next, Operation, Program, Progress};
@@ -51,10 +53,8 @@ where
         command: Command<N::Input, L::Target>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         match command {
-            Command::Step { number, input, target, share, update } => {
-                let (seed, replica) = (self.subnetworks[0].seed(), self.replica);
-                let key = StepKey { seed, step: number, replica };
-                random::in_step(key, || self.step(input, target, share, update))
+            Command::Step { number, micro_batches, update } => {
+                self.step(number, micro_batches, update)
             }
             Command::Ready => Ok(Reply::default()),
             Command::Infer { input } => self.infer(input),
@@ -84,18 +84,17 @@ where
     /// Executes the program of a training step.
     fn step(
         &mut self,
-        input: N::Input,
-        target: L::Target,
-        share: f64,
+        number: u64,
+        micro_batches: Vec<MicroBatch<N::Input, L::Target>>,
         update: Option<Update>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         self.validation = None;
-        for link in self.upstream.iter_mut().chain(&mut self.downstream) {
-            link.expect(input.samples());
-        }
+        // Micro-batches draw the random numbers of as many replicas.
+        let chain = self.replica * micro_batches.len();
+        let key = StepKey { seed: self.subnetworks[0].seed(), step: number, replica: chain };
+        let mut step = Step::new(key, micro_batches, update);
         self.clock.start();
-        let input = input.to_device(&self.device);
-        let mut step = Step::new(input, target, share, update);
+        self.begin_micro_batch(&mut step, 0);
         let program = Arc::clone(&self.program);
         let program = program.worker(self.worker);
         let mut progress = Progress::new(program);
@@ -105,7 +104,7 @@ where
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
             self.clock.begin(index, self.work(&step, operation));
-            self.execute(&mut step, operation)?;
+            random::in_step(step.key(), || self.execute(&mut step, operation))?;
             self.clock.end();
             progress.finish(index);
             if step.is_over {
@@ -122,7 +121,22 @@ where
                 .collect();
         }
         step.reply.times = self.clock.finish();
-        Ok(step.reply)
+        let Step { mut reply, outputs, input_gradients, .. } = step;
+        reply.output = (!outputs.is_empty()).then(|| join(outputs));
+        reply.input = (!input_gradients.is_empty()).then(|| join(input_gradients));
+        Ok(reply)
+    }
+
+    /// Prepares the forward and backward pass of a micro-batch.
+    fn begin_micro_batch(&mut self, step: &mut StepOf<N, L>, index: usize) {
+        let MicroBatch { input, target, share } =
+            step.waiting.next().expect("the program has as many micro-batches as the step");
+        for link in self.upstream.iter_mut().chain(&mut self.downstream) {
+            link.expect(input.samples());
+        }
+        (step.micro_batch, step.share) = (index, share);
+        (step.input, step.target) = (Some(input.to_device(&self.device)), Some(target));
+        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.begin(index == 0));
     }
 
     /// Returns the activity and the subnetwork of an operation; `None` if it only communicates, or has
@@ -201,8 +215,13 @@ where
         operation: &Operation,
     ) -> Result<(), Disconnected> {
         match *operation {
+            // The first one was begun with the step.
+            Operation::BeginMicroBatch { micro_batch: 0 } => {}
+            Operation::BeginMicroBatch { micro_batch } => {
+                self.begin_micro_batch(step, micro_batch);
+            }
             Operation::ForwardPreprocessing { subnetwork } => {
-                let input = step.input.clone();
+                let input = step.input.clone().expect("a micro-batch has begun");
                 self.runner(subnetwork).forward_preprocessing(input, step.update.is_none());
             }
             Operation::ForwardUnits { subnetwork, ref units, keeps_graph } => {
@@ -215,7 +234,7 @@ where
                 let upstream = self.take_chain(step, subnetwork - 1);
                 step.chain = Some(self.runner(subnetwork).forward_coarse(upstream));
             }
-            Operation::SendState { subnetwork } => {
+            Operation::SendState { subnetwork, .. } => {
                 let corrected = self.take_chain(step, subnetwork);
                 self.link(operation).send(corrected)?;
             }
@@ -231,7 +250,7 @@ where
                 if failures[0] > 0.0 {
                     // If one replica has failed, no replica runs the backward pass, so that all reduce the
                     // same gradients.
-                    (step.reply.output, step.loss) = (None, None);
+                    step.loss = None;
                     self.runner(subnetwork).discard_head();
                 }
             }
@@ -242,10 +261,10 @@ where
                 let local = self.local(subnetwork);
                 if let Some(reducer) = &mut self.reducer {
                     let module = self.subnetworks[local].trained.module();
-                    reducer.start_statistics(local, module, step.share)?;
+                    reducer.start_statistics(local, module, step.replica_share)?;
                 }
             }
-            Operation::ReceiveCotangent { subnetwork } => {
+            Operation::ReceiveCotangent { subnetwork, .. } => {
                 let rho = self.receive(step, operation)?;
                 self.runner(subnetwork).set_cotangent(Some(rho));
             }
@@ -255,7 +274,7 @@ where
                     self.runner(subnetwork - 1).set_cotangent(rho);
                 }
             }
-            Operation::SendCotangent { subnetwork } => {
+            Operation::SendCotangent { subnetwork, .. } => {
                 let rho = self.runner(subnetwork + 1).sent_cotangent();
                 self.link(operation).send(rho)?;
             }
@@ -270,7 +289,9 @@ where
                 self.runner(subnetwork).backward_units(units);
             }
             Operation::BackwardPreprocessing { subnetwork } => {
-                step.reply.inputs.extend(self.runner(subnetwork).backward_preprocessing());
+                let own = self.runner(subnetwork).backward_preprocessing();
+                step.add_input_gradient(own);
+                self.runner(subnetwork).trained.complete_gradients();
             }
             Operation::AwaitReductions => self.finish_reductions()?,
             Operation::ReduceTotals => self.decide(step)?,
@@ -295,7 +316,8 @@ where
         let runner = &mut self.subnetworks[local];
         match runner.forward_head(corrected, &self.loss, target, step.share) {
             Ok(Finished { loss, output, rho }) => {
-                (step.reply.output, step.loss) = (Some(output), Some(loss));
+                step.outputs.push(output);
+                step.add_loss(loss);
                 runner.set_cotangent(rho);
             }
             Err(failure) => {
@@ -451,18 +473,30 @@ struct StepTotals {
 
 /// The state of a step between its operations.
 struct Step<N: Coarsen, T> {
-    input: N::Input,
+    /// The key of the random numbers of the first micro-batch.
+    first_key: StepKey,
+    /// The micro-batches that have not begun.
+    waiting: IntoIter<MicroBatch<N::Input, T>>,
+    /// The index of the current micro-batch.
+    micro_batch: usize,
+    input: Option<N::Input>,
     /// The target, until the head takes it.
     target: Option<T>,
-    /// The samples of this replica, as a fraction of the samples of all replicas.
+    /// The samples of the micro-batch, as a fraction of the samples of the step over all replicas.
     share: f64,
+    /// The samples of this replica, as a fraction of the samples of all replicas.
+    replica_share: f64,
     update: Option<Update>,
     /// A message that has arrived and has not yet been taken by the operation that receives it.
     received: Option<N::State>,
     /// The latest `U_j` of the coarse chain within the worker.
     chain: Option<N::State>,
-    /// The loss, which the device may not have computed yet.
+    /// The sum of the losses so far, which the device may not have computed yet.
     loss: Option<Tensor<1>>,
+    /// The outputs of the micro-batches, on the last worker.
+    outputs: Vec<N::Output>,
+    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches.
+    input_gradients: Vec<N::Input>,
     /// True if the step ends without an update.
     is_over: bool,
     reply: ReplyOf<N>,
@@ -471,9 +505,51 @@ struct Step<N: Coarsen, T> {
 type StepOf<N, L> = Step<N, <L as Loss<<N as FeedForward>::Output>>::Target>;
 
 impl<N: Coarsen, T> Step<N, T> {
-    fn new(input: N::Input, target: T, share: f64, update: Option<Update>) -> Self {
-        let (target, reply) = (Some(target), Reply::default());
-        let (received, chain, loss, is_over) = (None, None, None, false);
-        Self { input, target, share, update, received, chain, loss, is_over, reply }
+    fn new(
+        first_key: StepKey,
+        micro_batches: Vec<MicroBatch<N::Input, T>>,
+        update: Option<Update>,
+    ) -> Self {
+        Self {
+            first_key,
+            micro_batch: 0,
+            input: None,
+            target: None,
+            share: 0.0,
+            replica_share: micro_batches.iter().map(|own| own.share).sum(),
+            waiting: micro_batches.into_iter(),
+            update,
+            received: None,
+            chain: None,
+            loss: None,
+            outputs: Vec::new(),
+            input_gradients: Vec::new(),
+            is_over: false,
+            reply: Reply::default(),
+        }
+    }
+
+    /// Returns the key of the random numbers of the current micro-batch.
+    fn key(&self) -> StepKey {
+        StepKey { replica: self.first_key.replica + self.micro_batch, ..self.first_key }
+    }
+
+    /// Adds the loss of a micro-batch.
+    fn add_loss(&mut self, loss: Tensor<1>) {
+        self.loss = Some(match self.loss.take() {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
+    }
+
+    /// Adds the contribution of a subnetwork to the gradient with respect to the input of the current
+    /// micro-batch.
+    fn add_input_gradient(&mut self, own: Option<N::Input>) {
+        let Some(own) = own else { return };
+        let own = match self.input_gradients.len() > self.micro_batch {
+            true => self.input_gradients.pop().expect("it has an element").accumulate(own),
+            false => own,
+        };
+        self.input_gradients.push(own);
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn operation_time(operation: &Operation, own: &SubnetworkCost) -> f64
             let all = [own.preprocessing, own.units, own.coarse, own.head];
             all.iter().map(|part| part.update).sum()
         }
-        Operation::ReceiveState { .. }
+        Operation::BeginMicroBatch { .. }
+        | Operation::ReceiveState { .. }
         | Operation::SendState { .. }
         | Operation::ReduceTargetFailures { .. }
         | Operation::MergeStatistics { .. }

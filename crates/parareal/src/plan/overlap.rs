@@ -77,8 +77,8 @@ impl TimingModel for Predicted<'_> {
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
         // U_j and ρ_j have the same size. ρ_j is sent by the next subnetwork.
         let (index, sender) = match message {
-            Message::State(index) => (index, index),
-            Message::Cotangent(index) => (index, index + 1),
+            Message::State { subnetwork, .. } => (subnetwork, subnetwork),
+            Message::Cotangent { subnetwork, .. } => (subnetwork, subnetwork + 1),
         };
         let seconds = self.scenario.link.time(self.scenario.subnetworks[index].output_bytes);
         self.tasks.run(at, seconds, worker, sender, Activity::Transfer)

@@ -1,5 +1,6 @@
 //! Networks, executors and plans.
 
+mod accumulation;
 mod builder;
 mod consistency;
 mod construction;

@@ -150,10 +150,10 @@ fn a_delay_in_a_replay_passes_through_the_messages_to_all_workers() {
         let is_it = |index: usize| instructions[index].operation == *operation;
         own.executed.iter().find(|own| is_it(own.instruction)).unwrap().end
     };
-    let send = Operation::SendState { subnetwork: 0 };
+    let send = Operation::SendState { subnetwork: 0, micro_batch: 0 };
     let delay = end(&late, 0, &send) - end(&trace, 0, &send);
     assert!(delay > Duration::ZERO);
-    let receive = Operation::ReceiveState { subnetwork: 0 };
+    let receive = Operation::ReceiveState { subnetwork: 0, micro_batch: 0 };
     let arrival = |trace: &[WorkerTrace]| {
         let instructions = program.worker(1).instructions();
         let is_it = |index: usize| instructions[index].operation == receive;
@@ -246,17 +246,29 @@ fn every_program_is_complete() {
                 };
                 for instruction in own.instructions() {
                     match instruction.operation {
-                        Operation::SendState { subnetwork } => {
-                            assert!(has(worker + 1, Operation::ReceiveState { subnetwork }));
+                        Operation::SendState { subnetwork, micro_batch } => {
+                            assert!(has(
+                                worker + 1,
+                                Operation::ReceiveState { subnetwork, micro_batch }
+                            ));
                         }
-                        Operation::SendCotangent { subnetwork } => {
-                            assert!(has(worker - 1, Operation::ReceiveCotangent { subnetwork }));
+                        Operation::SendCotangent { subnetwork, micro_batch } => {
+                            assert!(has(
+                                worker - 1,
+                                Operation::ReceiveCotangent { subnetwork, micro_batch }
+                            ));
                         }
-                        Operation::ReceiveState { subnetwork } => {
-                            assert!(has(worker - 1, Operation::SendState { subnetwork }));
+                        Operation::ReceiveState { subnetwork, micro_batch } => {
+                            assert!(has(
+                                worker - 1,
+                                Operation::SendState { subnetwork, micro_batch }
+                            ));
                         }
-                        Operation::ReceiveCotangent { subnetwork } => {
-                            assert!(has(worker + 1, Operation::SendCotangent { subnetwork }));
+                        Operation::ReceiveCotangent { subnetwork, micro_batch } => {
+                            assert!(has(
+                                worker + 1,
+                                Operation::SendCotangent { subnetwork, micro_batch }
+                            ));
                         }
                         _ => {}
                     }

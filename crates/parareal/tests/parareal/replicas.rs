@@ -65,7 +65,7 @@ fn samples_are_spread_over_all_replicas() {
     // Inference on two samples uses two of the three replicas. In training, one replica would have no sample.
     assert_eq!(threads.infer(input.clone()).unwrap().dims()[0], 2);
     let error = threads.train_step(input, labels, 0.1).unwrap_err();
-    assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3 });
+    assert_eq!(error, ExecError::Batch { samples: 2, replicas: 3, micro_batches: 1 });
     // Training continues after the error.
     let (input, labels) = batch(1, 3, DType::F64);
     threads.train_step(input, labels, 0.1).unwrap();

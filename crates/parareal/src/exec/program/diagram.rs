@@ -41,8 +41,8 @@ struct Slots {
 impl TimingModel for Slots {
     fn send(&mut self, worker: usize, message: Message, at: Moment) -> Moment {
         let arrow = match message {
-            Message::State(_) => '↓',
-            Message::Cotangent(_) => '↑',
+            Message::State { .. } => '↓',
+            Message::Cotangent { .. } => '↑',
         };
         self.cells[worker].last_mut().into_iter().for_each(|cell| cell.push(arrow));
         at
@@ -77,7 +77,8 @@ fn symbol(operation: &Operation) -> Option<String> {
         Operation::BackwardUnits { .. } => format!("∇g{j}"),
         Operation::BackwardPreprocessing { .. } => format!("∇C{j}"),
         Operation::Update { .. } => "upd".into(),
-        Operation::ReceiveState { .. }
+        Operation::BeginMicroBatch { .. }
+        | Operation::ReceiveState { .. }
         | Operation::SendState { .. }
         | Operation::ReduceTargetFailures { .. }
         | Operation::MergeStatistics { .. }

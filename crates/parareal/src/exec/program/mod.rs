@@ -102,14 +102,31 @@ impl Program {
     /// [`LayoutError::OtherNetwork`] if the layout has a different number of subnetworks than the cuts;
     /// [`LayoutError::EmptySegments`].
     pub fn new(layout: &Layout, cuts: &Cuts, options: ProgramOptions) -> Result<Self, LayoutError> {
+        Self::accumulating(layout, cuts, options, 1)
+    }
+
+    /// Creates the program of a step whose batch consists of micro-batches. The gradients of all of them are
+    /// added, and those of the last one are summed over the replicas together with the earlier ones.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`LayoutError::NoMicroBatch`] for 0 micro-batches.
+    pub fn accumulating(
+        layout: &Layout,
+        cuts: &Cuts,
+        options: ProgramOptions,
+        micro_batches: usize,
+    ) -> Result<Self, LayoutError> {
         layout.check_network(cuts.subnetworks())?;
         if options.segment_units == 0 {
             return Err(LayoutError::EmptySegments);
         }
+        if micro_batches == 0 {
+            return Err(LayoutError::NoMicroBatch);
+        }
         let reduces = layout.replicas() > 1;
         let workers = (0..layout.workers()).map(|worker| {
             let own = layout.subnetworks_of(worker);
-            WorkerProgram::new(own, cuts, options, reduces)
+            WorkerProgram::new(&own, cuts, options, (micro_batches, reduces))
         });
         Ok(Self { workers: workers.collect() })
     }
@@ -140,16 +157,54 @@ impl WorkerProgram {
         &self.instructions
     }
 
-    /// Creates the program of the worker that holds the subnetworks `own`.
-    fn new(own: Range<usize>, cuts: &Cuts, options: ProgramOptions, reduces: bool) -> Self {
+    /// Creates the program of the worker that holds the subnetworks `own`. `reduces` is true if there are several
+    /// replicas.
+    fn new(
+        own: &Range<usize>,
+        cuts: &Cuts,
+        options: ProgramOptions,
+        (micro_batches, reduces): (usize, bool),
+    ) -> Self {
+        let mut program = Self::default();
+        for micro_batch in 0..micro_batches {
+            if micro_batches > 1 {
+                let before = program.instructions.len().checked_sub(1);
+                program.push(Operation::BeginMicroBatch { micro_batch }, [before, None]);
+            }
+            let is_last = micro_batch + 1 == micro_batches;
+            program.differentiate(own, cuts, options, (micro_batch, is_last, reduces));
+        }
+        let mut then = |operation| {
+            let before = program.instructions.len() - 1;
+            program.push(operation, [Some(before), None]);
+        };
+        if reduces {
+            then(Operation::AwaitReductions);
+        }
+        then(Operation::ReduceTotals);
+        own.clone().for_each(|subnetwork| then(Operation::Update { subnetwork }));
+        program
+    }
+
+    /// Adds the forward and the backward pass of a micro-batch. Gradients and running statistics are reduced over
+    /// the replicas with the last one.
+    fn differentiate(
+        &mut self,
+        own: &Range<usize>,
+        cuts: &Cuts,
+        options: ProgramOptions,
+        (micro_batch, is_last_batch, has_replicas): (usize, bool, bool),
+    ) {
         let ProgramOptions { segment_units, recompute, defer_weights } = options;
         let (is_first, is_last) = (own.start == 0, own.end == cuts.subnetworks());
+        let reduces = has_replicas && is_last_batch;
         let bottom = own.end - 1;
-        let mut program = Self::default();
+        let program = self;
 
         // Fine operations are executed in list order, and so are the operations of the coarse chain. F_{j-1}
         // also needs y_j.
-        let (mut fine, mut chain) = (None, None);
+        let begin = program.instructions.len().checked_sub(1);
+        let (mut fine, mut chain) = (begin, begin);
         for subnetwork in own.clone() {
             fine = program.push(Operation::ForwardPreprocessing { subnetwork }, [fine, None]);
             for units in segments(cuts.units_of(subnetwork), segment_units) {
@@ -158,8 +213,8 @@ impl WorkerProgram {
                 fine = program.push(forward, [fine, None]);
             }
             if subnetwork == own.start && !is_first {
-                let receive = Operation::ReceiveState { subnetwork: subnetwork - 1 };
-                chain = program.push(receive, [None; 2]);
+                let receive = Operation::ReceiveState { subnetwork: subnetwork - 1, micro_batch };
+                chain = program.push(receive, [begin, None]);
             }
             if subnetwork > 0 {
                 chain = program.push(Operation::ForwardCoarse { subnetwork }, [chain, fine]);
@@ -167,16 +222,17 @@ impl WorkerProgram {
         }
         let end = match is_last {
             true => Operation::Head { subnetwork: bottom },
-            false => Operation::SendState { subnetwork: bottom },
+            false => Operation::SendState { subnetwork: bottom, micro_batch },
         };
-        program.push(end, [chain.or(fine), None]);
+        let end_of_chain = if chain == begin { fine } else { chain };
+        program.push(end, [end_of_chain, None]);
 
         // From here on, each instruction is a successor of the previous one in the list.
         let mut then = |operation| {
             let before = program.instructions.len() - 1;
             program.push(operation, [Some(before), None]);
         };
-        if is_last && reduces {
+        if is_last && has_replicas {
             then(Operation::ReduceTargetFailures { subnetwork: bottom });
         }
         let statistics =
@@ -185,7 +241,7 @@ impl WorkerProgram {
         if !is_last {
             // The worker has nothing else to do until the cotangent arrives.
             statistics().filter(|_| reduces).for_each(&mut then);
-            then(Operation::ReceiveCotangent { subnetwork: bottom });
+            then(Operation::ReceiveCotangent { subnetwork: bottom, micro_batch });
         }
         let defers_weights = defer_weights && !is_first;
         let bridged = || own.clone().rev().filter(|&subnetwork| subnetwork > 0);
@@ -193,7 +249,7 @@ impl WorkerProgram {
             then(Operation::BackwardCoarse { subnetwork, defers_weights });
         }
         if !is_first {
-            then(Operation::SendCotangent { subnetwork: own.start - 1 });
+            then(Operation::SendCotangent { subnetwork: own.start - 1, micro_batch });
         }
         if is_last {
             statistics().filter(|_| reduces).for_each(&mut then);
@@ -223,12 +279,6 @@ impl WorkerProgram {
                 then(Operation::ReduceGradients { subnetwork });
             }
         }
-        if reduces {
-            then(Operation::AwaitReductions);
-        }
-        then(Operation::ReduceTotals);
-        own.for_each(|subnetwork| then(Operation::Update { subnetwork }));
-        program
     }
 
     /// Adds an instruction, and returns its index.

@@ -10,6 +10,11 @@ use crate::timeline::Activity;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
+    /// Begins the next micro-batch of a step with several.
+    BeginMicroBatch {
+        /// The micro-batch, from 0.
+        micro_batch: usize,
+    },
     /// `x_j = C_j(x)`.
     ForwardPreprocessing {
         /// The subnetwork.
@@ -29,6 +34,8 @@ pub enum Operation {
     ReceiveState {
         /// The subnetwork.
         subnetwork: usize,
+        /// The micro-batch.
+        micro_batch: usize,
     },
     /// `U_j = y_j + F_{j-1}(U_{j-1} - x_j)`: step (3b) of the paper, one subnetwork after another.
     ForwardCoarse {
@@ -39,6 +46,8 @@ pub enum Operation {
     SendState {
         /// The subnetwork.
         subnetwork: usize,
+        /// The micro-batch.
+        micro_batch: usize,
     },
     /// The forward and backward passes of `h` and the loss, which compute `ρ_N`.
     Head {
@@ -65,6 +74,8 @@ pub enum Operation {
     ReceiveCotangent {
         /// The subnetwork.
         subnetwork: usize,
+        /// The micro-batch.
+        micro_batch: usize,
     },
     /// `ρ_{j-1} = F_{j-1}'(U_{j-1} - x_j)ᵀ ρ_j`.
     BackwardCoarse {
@@ -78,6 +89,8 @@ pub enum Operation {
     SendCotangent {
         /// The subnetwork.
         subnetwork: usize,
+        /// The micro-batch.
+        micro_batch: usize,
     },
     /// The deferred gradients of the weights of `F_{j-1}`.
     BackwardCoarseWeights {
@@ -136,7 +149,8 @@ impl Operation {
                 Some(Activity::FineBackward)
             }
             Self::Update { .. } => Some(Activity::Update),
-            Self::ReceiveState { .. }
+            Self::BeginMicroBatch { .. }
+            | Self::ReceiveState { .. }
             | Self::SendState { .. }
             | Self::ReduceTargetFailures { .. }
             | Self::MergeStatistics { .. }
@@ -157,11 +171,13 @@ impl Operation {
     /// Returns the message that the operation sends or receives.
     pub(crate) fn message(&self) -> Option<Message> {
         match *self {
-            Self::SendState { subnetwork } | Self::ReceiveState { subnetwork } => {
-                Some(Message::State(subnetwork))
+            Self::SendState { subnetwork, micro_batch }
+            | Self::ReceiveState { subnetwork, micro_batch } => {
+                Some(Message::State { subnetwork, micro_batch })
             }
-            Self::SendCotangent { subnetwork } | Self::ReceiveCotangent { subnetwork } => {
-                Some(Message::Cotangent(subnetwork))
+            Self::SendCotangent { subnetwork, micro_batch }
+            | Self::ReceiveCotangent { subnetwork, micro_batch } => {
+                Some(Message::Cotangent { subnetwork, micro_batch })
             }
             _ => None,
         }
@@ -177,34 +193,34 @@ impl Operation {
         match *self {
             Self::ForwardPreprocessing { subnetwork }
             | Self::ForwardUnits { subnetwork, .. }
-            | Self::ReceiveState { subnetwork }
+            | Self::ReceiveState { subnetwork, .. }
             | Self::ForwardCoarse { subnetwork }
-            | Self::SendState { subnetwork }
+            | Self::SendState { subnetwork, .. }
             | Self::Head { subnetwork }
             | Self::ReduceTargetFailures { subnetwork }
             | Self::MergeStatistics { subnetwork }
             | Self::ReduceStatistics { subnetwork }
-            | Self::ReceiveCotangent { subnetwork }
+            | Self::ReceiveCotangent { subnetwork, .. }
             | Self::BackwardCoarse { subnetwork, .. }
-            | Self::SendCotangent { subnetwork }
+            | Self::SendCotangent { subnetwork, .. }
             | Self::BackwardCoarseWeights { subnetwork }
             | Self::ReduceGradients { subnetwork }
             | Self::RecomputeUnits { subnetwork, .. }
             | Self::BackwardUnits { subnetwork, .. }
             | Self::BackwardPreprocessing { subnetwork }
             | Self::Update { subnetwork } => Some(subnetwork),
-            Self::AwaitReductions | Self::ReduceTotals => None,
+            Self::BeginMicroBatch { .. } | Self::AwaitReductions | Self::ReduceTotals => None,
         }
     }
 }
 
-/// A message between two workers of a replica, with the subnetwork that it belongs to.
+/// A message between two workers of a replica, with the subnetwork and the micro-batch that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Message {
     /// `U_j`.
-    State(usize),
+    State { subnetwork: usize, micro_batch: usize },
     /// `ρ_j`.
-    Cotangent(usize),
+    Cotangent { subnetwork: usize, micro_batch: usize },
 }
 
 /// Writes the operation in the notation of the paper: subnetworks and units are counted from 1.
@@ -213,6 +229,7 @@ impl fmt::Display for Operation {
         let j = self.subnetwork().map_or(0, |subnetwork| subnetwork + 1);
         let units = |units: &Range<usize>| format!("{}..={}", units.start + 1, units.end);
         match self {
+            Self::BeginMicroBatch { micro_batch } => write!(f, "micro-batch {}", micro_batch + 1),
             Self::ForwardPreprocessing { .. } => write!(f, "x_{j} = C_{j}(x)"),
             Self::ForwardUnits { units: own, keeps_graph: true, .. } => {
                 write!(f, "g_{j}, units {}", units(own))
