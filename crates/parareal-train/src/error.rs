@@ -25,14 +25,22 @@ pub enum TrainError {
         /// The expected value, such as "expected a whole number", or the reason for the refusal, and what to do.
         expected: String,
     },
-    /// A batch with fewer samples than there are replicas.
+    /// A batch with fewer samples than there are micro-batches of all replicas.
     #[error(
-        "invalid value `{replicas}` for replicas: the last batch of an epoch has {smallest} of the {samples} \
-         training samples, fewer than one per replica"
+        "invalid value {}: the last batch of an epoch has {smallest} of the {samples} training samples, fewer than \
+         one per {}",
+        if *accumulate > 1 { format!("`{accumulate}` for accumulate") } else { format!("`{replicas}` for replicas") },
+        match (*replicas, *accumulate) {
+            (_, 1) => "replica",
+            (1, _) => "micro-batch",
+            _ => "micro-batch of each replica",
+        }
     )]
     SmallBatch {
         /// The number of replicas.
         replicas: usize,
+        /// The number of micro-batches of a replica.
+        accumulate: usize,
         /// Number of samples in the smallest batch.
         smallest: usize,
         /// Number of training samples.

@@ -195,6 +195,7 @@ impl RunConfig {
         if let Some(units) = self.kept_units(cuts) {
             builder = builder.recompute(units);
         }
+        builder = builder.accumulate(self.accumulate);
         Ok(match self.executor {
             ExecutorKind::Sequential => builder.sequential(),
             ExecutorKind::Threads | ExecutorKind::Mpi => {

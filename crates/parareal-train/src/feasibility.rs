@@ -49,6 +49,7 @@ impl RunConfig {
             ("epochs", self.epochs),
             ("batch-size", self.batch_size),
             ("replicas", self.replicas),
+            ("accumulate", self.accumulate),
             ("number of devices", self.devices.len()),
             ("workers", self.workers),
             ("threads", self.threads),
@@ -87,17 +88,18 @@ impl RunConfig {
         }
     }
 
-    /// Checks that each replica gets at least one sample of every batch.
+    /// Checks that each micro-batch of each replica gets at least one sample of every batch.
     ///
     /// # Errors
-    /// If the smallest batch has fewer samples than there are replicas.
+    /// If the smallest batch has fewer samples than there are micro-batches.
     fn check_replicas(&self, samples: usize) -> Result<(), TrainError> {
         let smallest = match samples % self.batch_size {
             0 => self.batch_size,
             rest => rest,
         };
-        if smallest < self.replicas {
-            return Err(TrainError::SmallBatch { replicas: self.replicas, smallest, samples });
+        let Self { replicas, accumulate, .. } = *self;
+        if smallest < replicas.saturating_mul(accumulate) {
+            return Err(TrainError::SmallBatch { replicas, accumulate, smallest, samples });
         }
         Ok(())
     }
@@ -144,6 +146,7 @@ mod tests {
             seed: 0,
             executor: ExecutorKind::Threads,
             replicas: 2,
+            accumulate: 1,
             link_dtype: LinkDtype::F32,
             devices: vec!["cpu".parse().unwrap()],
             workers: 1,

@@ -26,6 +26,9 @@ pub struct RunConfig {
     pub executor: ExecutorKind,
     /// Number of replicas of the network. Each replica takes a part of every batch.
     pub replicas: usize,
+    /// Number of micro-batches that the part of a replica is split into, at least one. They are computed one after
+    /// another, and their gradients are added.
+    pub accumulate: usize,
     /// Element type of the tensors that ranks send each other.
     pub link_dtype: LinkDtype,
     /// Devices, in order. The ranks of a machine use them in round-robin order.

@@ -244,15 +244,21 @@ pub(crate) fn load(
 /// Checks that no batch, or part of one that a replica receives, has a single value of a channel to normalize.
 fn check_smallest_batch(config: &Config, images: usize) -> Result<(), VisionError> {
     let NetworkConfig { net, cuts, .. } = &config.network;
-    let RunConfig { batch_size, replicas, .. } = config.run;
+    let RunConfig { batch_size, replicas, accumulate, .. } = config.run;
     let smallest = match images.checked_rem(batch_size) {
         Some(0) | None => batch_size.min(images),
         Some(rest) => rest,
     };
-    if smallest / replicas.max(1) != 1 || net.smallest_normalized_size(cuts) != Some(1) {
+    if smallest / replicas.saturating_mul(accumulate).max(1) != 1
+        || net.smallest_normalized_size(cuts) != Some(1)
+    {
         return Ok(());
     }
-    let whose = if replicas > 1 { " for a replica" } else { "" };
+    let whose = match (replicas, accumulate) {
+        (_, 2..) => " for a micro-batch",
+        (2.., _) => " for a replica",
+        _ => "",
+    };
     let (name, size) = (net.architecture(), net.image_size());
     let expected = format!(
         "the smallest batch of the {images} training images has a single image{whose}, but {name} reduces images of \

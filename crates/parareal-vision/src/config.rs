@@ -111,6 +111,11 @@ impl Config {
             let expected = "requires the mpi executor; leave it unset, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
+        if s.accumulate > s.batch_size {
+            let expected =
+                format!("expected at most {}, the number of images of a batch", s.batch_size);
+            return Err(VisionError::setting("accumulate", s.accumulate, expected));
+        }
         s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
         if let (Some(recompute), ExecutorKind::Sequential) = (s.recompute, s.executor) {
             let expected = "the sequential executor keeps all states; leave it unset, or use the threads executor";
@@ -186,6 +191,7 @@ impl Config {
                 seed: s.seed,
                 executor: s.executor,
                 replicas: s.replicas,
+                accumulate: s.accumulate,
                 link_dtype: s.link_dtype,
                 devices: s.device.clone(),
                 workers,
@@ -294,7 +300,7 @@ impl Config {
         check_threads(self.run.threads, resources.cores)?;
         check_balance(self.network.net.units(), &layout)?;
         let (device, threads) = (self.run.devices[0].clone(), self.run.threads);
-        let batch = self.run.batch_size.div_ceil(self.run.replicas);
+        let batch = self.run.batch_size.div_ceil(replicas.saturating_mul(self.run.accumulate));
         let machine = Machine { device, batch, threads, workers: busy };
         let mut network = self.network.clone();
         let costs = CostSource::Measured.load(&network.net, &machine, false)?;
@@ -582,6 +588,8 @@ mod tests {
             (&[("seed", &most)], "seed"),
             (&[("epochs", &most)], "epochs"),
             (&[("batch-size", &most)], "batch-size"),
+            (&[("accumulate", "0")], "accumulate"),
+            (&[("accumulate", "17"), ("batch-size", "16")], "expected at most 16"),
             (&[("patience", &most)], "patience"),
             (&[("milestones", &format!("1,{least}"))], "milestones"),
             (&[("recompute", &most)], "recompute"),

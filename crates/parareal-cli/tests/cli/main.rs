@@ -1,5 +1,6 @@
 //! The `parareal` command: its output, its files and its errors.
 
+mod accumulation;
 mod bench;
 #[path = "../common/mod.rs"]
 mod common;

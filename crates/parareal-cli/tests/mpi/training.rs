@@ -91,15 +91,20 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
     // With 90 images, the last batch of an epoch is smaller.
     let tiny: Vec<&str> = TINY.iter().map(|&word| if word == "96" { "90" } else { word }).collect();
     let more = ["--subnetworks", "2", "--replicas", "2", "--mixup", "0.4", "--cutmix", "1"];
-    let arguments = [&["train"], &tiny[..], &more, &["--output", "threads"]].concat();
-    let output = parareal(folder, &arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let ranks = ["--executor", "mpi", "--output", "ranks"];
-    let arguments = [&["train"], &tiny[..], &more, &ranks].concat();
-    let ended = run(folder, &[(4, &arguments)]);
-    ended.assert_done();
-    assert_metrics(&folder.join("ranks"), &folder.join("threads"));
-    assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
+    for micro_batches in ["1", "3"] {
+        let names = ["threads", "ranks"].map(|name| format!("{name}-{micro_batches}"));
+        let more = [&more[..], &["--accumulate", micro_batches]].concat();
+        let arguments = [&["train"], &tiny[..], &more, &["--output", &names[0]]].concat();
+        let output = parareal(folder, &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let ranks = ["--executor", "mpi", "--output", &names[1]];
+        let arguments = [&["train"], &tiny[..], &more, &ranks].concat();
+        let ended = run(folder, &[(4, &arguments)]);
+        ended.assert_done();
+        let [threads, ranks] = names;
+        assert_metrics(&folder.join(&ranks), &folder.join(&threads));
+        assert_close(&exported(folder, &ranks), &exported(folder, &threads), 1e-4);
+    }
 }
 
 #[test]

@@ -121,8 +121,7 @@ impl<E: Element> Forward<'_, E> {
     unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
-        grid: Grid<'_>,
-        window: Window,
+        (grid, window): (Grid<'_>, Window),
         first: usize,
         prefetch: Prefetch,
         buffers: &mut Buffers,
@@ -173,7 +172,7 @@ impl<E: Element> Forward<'_, E> {
                     prefetch = Prefetch::new([next, std::ptr::null()], [in_channels, 0]);
                 }
                 let first = pixel * channels;
-                self.convolve(simd, grid, window, first, prefetch, &mut buffers, moments);
+                self.convolve(simd, (grid, window), first, prefetch, &mut buffers, moments);
             }
             pixel += pixels;
         }
@@ -199,7 +198,7 @@ impl<E: Element> Forward<'_, E> {
                 let window =
                     Window { images: images.len(), rows: rows.len(), ..self.convolution.window() };
                 let prefetch = Prefetch::NOTHING;
-                self.convolve(simd, grid, window, first, prefetch, &mut buffers, moments);
+                self.convolve(simd, (grid, window), first, prefetch, &mut buffers, moments);
             }
         }
     }

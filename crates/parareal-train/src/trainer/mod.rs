@@ -53,6 +53,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`executor`](Self::executor), [`devices`](Self::devices) | threads, the CPU |
 /// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
+/// | [`accumulate`](Self::accumulate) | 1 micro-batch |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
 /// | [`timeline`](Self::timeline) | none |
 /// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | given by the seed, none |
@@ -211,6 +212,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.settings.replicas = replicas;
+        self
+    }
+
+    /// Saves memory: the part of each replica of a batch is split into this many micro-batches, which are computed one
+    /// after another, and their gradients are added
+    /// ([`ExecutorBuilder::accumulate`](parareal::exec::ExecutorBuilder::accumulate)). The loss must be a mean over
+    /// samples.
+    #[must_use]
+    pub fn accumulate(mut self, micro_batches: usize) -> Self {
+        self.settings.accumulate = micro_batches;
         self
     }
 

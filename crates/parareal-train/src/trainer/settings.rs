@@ -32,6 +32,7 @@ pub(super) struct Settings {
     pub(super) workers: Option<usize>,
     pub(super) threads: Option<usize>,
     pub(super) replicas: usize,
+    pub(super) accumulate: usize,
     pub(super) devices: Vec<DeviceName>,
     pub(super) link_dtype: Option<LinkDtype>,
     pub(super) recompute: Option<usize>,
@@ -56,6 +57,7 @@ impl Default for Settings {
             workers: None,
             threads: None,
             replicas: 1,
+            accumulate: 1,
             devices: vec![DeviceName::cpu()],
             link_dtype: None,
             recompute: None,
@@ -84,6 +86,8 @@ struct Record {
     workers: usize,
     threads: usize,
     replicas: usize,
+    /// The number of micro-batches if there are several.
+    accumulate: Option<usize>,
     device: Vec<String>,
     link_dtype: String,
     recompute: Option<usize>,
@@ -94,9 +98,10 @@ struct Record {
 }
 
 /// Entries that must be the same when a run is resumed.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "seed",
     "batch-size",
+    "accumulate",
     "units",
     "cuts",
     "learning-rate",
@@ -161,6 +166,7 @@ impl Settings {
             seed: settings.seed,
             executor: settings.executor,
             replicas: settings.replicas,
+            accumulate: settings.accumulate,
             link_dtype: settings.link_dtype.unwrap_or(LinkDtype::F32),
             devices: settings.devices,
             workers,
@@ -178,6 +184,7 @@ impl Settings {
         let numbers = [
             ("epochs", Some(self.epochs)),
             ("batch-size", Some(self.batch_size)),
+            ("accumulate", Some(self.accumulate)),
             ("patience", self.patience),
             ("recompute", self.recompute),
             ("keep-checkpoints", Some(self.keep_checkpoints)),
@@ -232,6 +239,7 @@ impl Settings {
             workers: config.workers,
             threads: config.threads,
             replicas: config.replicas,
+            accumulate: Some(config.accumulate).filter(|&count| count > 1),
             device: config.devices.iter().map(ToString::to_string).collect(),
             link_dtype: config.link_dtype.to_string(),
             recompute: config.recompute,

@@ -262,6 +262,16 @@ settings! {
         check: at_least_one,
     }
 
+    /// Number of micro-batches per training step
+    ///
+    /// The batch of a step is split into K parts, which are computed one after another, and their gradients are added. A step
+    /// then needs the memory of one part. Batch normalization uses the statistics of the part.
+    "accumulate" accumulate: usize = [1] {
+        value_name: "K",
+        heading: Heading::Training,
+        check: at_least_one,
+    }
+
     /// Optimizer: sgd or adamw
     ///
     /// `adamw` is Adam with decoupled weight decay.

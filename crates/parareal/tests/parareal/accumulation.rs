@@ -1,6 +1,6 @@
 //! Micro-batches whose gradients are added compute the same step as their joined batch.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, s};
 use parareal::exec::{
     CrossEntropy, ExecError, ExecutorBuilder, Layout, Program, ProgramOptions, StateKind, Update,
 };
@@ -173,13 +173,13 @@ fn an_invalid_micro_batch_updates_nothing() {
         for sample in [0, 11] {
             let others = |values: Tensor<1, Int>, wrong| {
                 let wrong = Tensor::from_data([wrong], &Device::flex());
-                values.slice_assign([sample..sample + 1], wrong)
+                values.slice_assign(s![sample..sample + 1], wrong)
             };
             let wrong = others(labels.clone(), 9);
             let error = executor.train_step(input.clone(), wrong, 0.1).unwrap_err();
             assert!(matches!(error, ExecError::Target(_)), "{error}");
             let nan = Tensor::full([1, input.dims()[1]], f32::NAN, &Device::flex());
-            let nan = input.clone().slice_assign([sample..sample + 1], nan);
+            let nan = input.clone().slice_assign(s![sample..sample + 1], nan);
             let error = executor.train_step(nan, labels.clone(), 0.1).unwrap_err();
             assert!(matches!(error, ExecError::LossNotFinite { loss } if loss.is_nan()), "{error}");
         }

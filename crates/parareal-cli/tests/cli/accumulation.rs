@@ -1,0 +1,82 @@
+//! Steps of several micro-batches.
+
+use crate::common::{assert_same, errors, metrics, parareal, remains, train};
+
+#[test]
+fn micro_batches_train_as_the_whole_batch_without_batch_normalization() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // With 90 images, the last batch of an epoch is smaller, and its parts differ in size.
+    let network = ["train", "--network", "vit-tiny-8", "--width", "6", "--subnetworks", "2"];
+    let more = ["--limit-train", "90", "--limit-test", "20", "--epochs", "1", "--batch-size", "32"];
+    let losses = |output: &str, more_still: &[&str]| {
+        let output_flag = ["--output", output];
+        let output = parareal(folder, &[&network[..], &more, &output_flag, more_still].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let steps = metrics(&folder.join(output_flag[1]), "step");
+        steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let whole = losses("whole", &[]);
+    assert_eq!(whole.len(), 3);
+    for (output, more) in [
+        ("threads", &["--accumulate", "3"][..]),
+        ("sequential", &["--accumulate", "4", "--executor", "sequential"]),
+        ("replicas", &["--accumulate", "2", "--replicas", "2", "--recompute", "1"]),
+    ] {
+        for (found, expected) in losses(output, more).iter().zip(&whole) {
+            assert!((found - expected).abs() <= 1e-4 * expected, "{output}: {found}, {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_run_of_micro_batches_resumes_bit_for_bit_and_keeps_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let more = ["--accumulate", "3", "--milestones", "9", "--keep-checkpoints", "1"];
+    train(folder, &[&more[..], &["--epochs", "2", "--output", "whole"]].concat());
+    train(folder, &[&more[..], &["--epochs", "1", "--output", "run"]].concat());
+    let resume = |more: &[&str]| {
+        parareal(folder, &[&["train", "--resume", "--output", "run"][..], more].concat())
+    };
+    let output = resume(&["--accumulate", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("accumulate"), "{}", errors(&output));
+    let output = resume(&["--epochs", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let last = |run: &str| {
+        let (lines, mut files) = remains(&folder.join(run));
+        files.retain(|name, _| name.starts_with("step-00000006"));
+        (lines, files)
+    };
+    assert_same(&last("run"), &last("whole"));
+}
+
+#[test]
+fn every_micro_batch_needs_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |more: &[&str]| {
+        let start = ["train", "--depth", "11", "--batch-size", "32", "--output", "run"];
+        parareal(folder.path(), &[&start[..], more].concat())
+    };
+    for (more, told) in [
+        (
+            &["--accumulate", "33"][..],
+            "invalid value `33` for --accumulate: expected at most 32, the number of images of a batch",
+        ),
+        (
+            &["--accumulate", "4", "--limit-train", "66"],
+            "invalid value `4` for accumulate: the last batch of an epoch has 2 of the 66 training samples, fewer \
+             than one per micro-batch; try another --batch-size",
+        ),
+        (
+            &["--accumulate", "2", "--replicas", "2", "--limit-train", "66"],
+            "fewer than one per micro-batch of each replica",
+        ),
+    ] {
+        let output = train(more);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains(told), "{}", errors(&output));
+        assert!(!folder.path().join("run").exists());
+    }
+}
