@@ -62,7 +62,7 @@ fn every_micro_batch_needs_an_image() {
     for (more, told) in [
         (
             &["--accumulate", "33"][..],
-            "invalid value `33` for --accumulate: expected at most 32, the number of images of a batch",
+            "invalid value `33` for accumulate: expected at most 32, the number of images of a batch",
         ),
         (
             &["--accumulate", "4", "--limit-train", "66"],
