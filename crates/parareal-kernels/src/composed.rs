@@ -33,6 +33,10 @@ fn narrowed(state: Tensor<4>, is_narrow: bool) -> Tensor<4> {
 impl Operands {
     /// Converts the states, and returns true if the input was in bfloat16.
     fn widened(self) -> (Self, bool) {
+        // A network whose parameters are in bfloat16 as well is computed in bfloat16.
+        if self.weight.dtype() == DType::BF16 {
+            return (self, false);
+        }
         let (input, is_narrow) = widened(self.input);
         let residual = self.residual.map(|residual| widened(residual).0);
         (Self { input, residual, ..self }, is_narrow)
@@ -53,7 +57,10 @@ pub(crate) fn norm_relu(
     input: Tensor<4>,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
-    let (input, is_narrow) = widened(input);
+    let (input, is_narrow) = match normalization.scale.dtype() {
+        DType::BF16 => (input, false),
+        _ => widened(input),
+    };
     let (normalized, statistics) = norm(input, normalization);
     (narrowed(relu(normalized), is_narrow), statistics)
 }
@@ -64,7 +71,10 @@ pub(crate) fn norm(
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
     let Normalization { scale, shift, statistics, epsilon } = normalization;
-    let (input, is_narrow) = widened(input);
+    let (input, is_narrow) = match scale.dtype() {
+        DType::BF16 => (input, false),
+        _ => widened(input),
+    };
     let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
     let pixels = input.reshape([-1, shape[3] as i32]);

@@ -9,7 +9,7 @@ use crate::{composed, flex, fused_depthwise, fused_resample};
 
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
-/// On Burn's CPU backend with 32-bit floats, two to four normalized layers are one fused operation;
+/// On Burn's CPU backend with states in 32-bit floats or bfloat16, two to four normalized layers are one fused operation;
 /// see [`preactivation_conv2d`].
 ///
 /// # Shapes

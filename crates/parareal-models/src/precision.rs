@@ -19,7 +19,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// A name of no precision.
+/// An unknown name of a precision.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("expected f32 or bf16")]
 pub struct PrecisionError;

@@ -97,7 +97,7 @@ impl DeviceName {
     ///
     /// # Errors
     /// As [`Self::find`], and if the device cannot compute with this type ([`TrainError::Setting`]).
-    pub(crate) fn find_for(&self, states: Option<DType>) -> Result<Device, TrainError> {
+    pub fn find_for(&self, states: Option<DType>) -> Result<Device, TrainError> {
         let device = self.find()?;
         match states {
             Some(dtype) if !device.supports_dtype(dtype) => {

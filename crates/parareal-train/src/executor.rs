@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use burn::tensor::DType;
 use parareal::exec::{Executor, ExecutorBuilder, Layout, Loss};
 use parareal::net::{Coarsen, Cuts, PararealNetwork, StateDict};
 
@@ -93,7 +94,7 @@ impl RunConfig {
         N: Coarsen,
         L: Loss<N::Output>,
     {
-        use burn::tensor::{DType, Device};
+        use burn::tensor::Device;
         use parareal::exec::StateKind;
         use parareal::net::Init;
 
@@ -143,6 +144,19 @@ impl RunConfig {
     /// Returns the layout of subnetworks on the ranks of a group.
     fn rank_layout(&self, group: &ProcessGroup, subnetworks: usize) -> Result<Layout, TrainError> {
         rank_layout(subnetworks, group.size(), self.workers, self.replicas)
+    }
+
+    /// Checks that the devices of this process can compute with the states of a network, of the type
+    /// [`FeedForward::state_dtype`](parareal::net::FeedForward::state_dtype).
+    ///
+    /// # Errors
+    /// If a device is missing ([`TrainError::NoDevice`]) or cannot compute with the states ([`TrainError::Setting`]).
+    pub fn check_states(
+        &self,
+        group: &ProcessGroup,
+        states: Option<DType>,
+    ) -> Result<(), TrainError> {
+        self.own_devices(group).iter().try_for_each(|device| device.find_for(states).map(drop))
     }
 
     /// Checks that the devices of this process exist.

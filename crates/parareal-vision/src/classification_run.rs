@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parareal::net::FeedForward;
 use parareal_data::LoadProgress;
 use parareal_models::{Architecture, Summary};
 use parareal_train::folder::{self, OutputFolder};
@@ -234,7 +235,7 @@ pub(crate) fn load(
 ) -> Result<(ImageTask, Summary), VisionError> {
     config.check_balanced()?;
     config.run.check_group(group)?;
-    config.run.check_devices(group)?;
+    config.run.check_states(group, config.network.net.state_dtype())?;
     let task = ImageTask::load(config, progress)?;
     let train = &task.dataset.train;
     let summary = config.network.summary(train.channels(), train.classes())?;

@@ -111,9 +111,11 @@ impl Config {
             let expected = "requires the mpi executor; leave it unset, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
-        if s.accumulate > s.batch_size {
-            let expected =
-                format!("expected at most {}, the number of images of a batch", s.batch_size);
+        let most = (s.batch_size / s.replicas.max(1)).max(1);
+        if s.accumulate > most {
+            let whose =
+                if s.replicas > 1 { "that a replica gets of a batch" } else { "of a batch" };
+            let expected = format!("expected at most {most}, the number of images {whose}");
             return Err(VisionError::setting("accumulate", s.accumulate, expected));
         }
         s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);

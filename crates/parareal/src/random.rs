@@ -5,7 +5,7 @@
 //!
 //! - the seed of the [`Init`](crate::net::Init) that the network was built with,
 //! - the number of the training step ([`Executor::step`](crate::exec::Executor::step)),
-//! - the replica, from 0,
+//! - the replica, from 0; with K micro-batches, K times the replica plus the micro-batch,
 //! - the [`Section`] of the network that is being applied, and
 //! - the number of calls of [`rng`] before this one in the same application of that section.
 //!

@@ -102,6 +102,20 @@ fn measured_costs_are_those_of_one_precision() {
     let ratio = memory[1] / memory[0];
     assert!((0.5..0.6).contains(&ratio), "{memory:?}");
 
+    // The units of a vision transformer compute with 32-bit floats, which they keep.
+    let memory = ["f32", "bf16"].map(|precision| {
+        let bench = ["bench", "--network", "vit-tiny-8", "--width", "6", "--subnetworks", "1,2"];
+        let more = ["--batch-size", "2", "--repetitions", "1", "--json", "--precision", precision];
+        let output = parareal(folder, &[&bench[..], &more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        fs::write(folder.join("vit"), &output.stdout).unwrap();
+        let network = ["plan", "--network", "vit-tiny-8", "--width", "6", "--subnetworks", "2"];
+        let more = ["--costs", "vit", "--precision", precision, "--json"];
+        let output = parareal(folder, &[&network[..], &more].concat());
+        json(&output)["predicted"]["memory_bytes"][0].as_f64().unwrap()
+    });
+    assert!(memory[0] == memory[1], "{memory:?}");
+
     for (costs, precision, told) in [
         ("bf16", "f32", "the cost table is for states in bf16, not f32"),
         ("f32", "bf16", "the cost table is for states in f32, not bf16"),

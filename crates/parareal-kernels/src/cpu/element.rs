@@ -167,7 +167,7 @@ pub(crate) unsafe fn narrow_sum<S: Simd, E: Element>(
     to: *mut E,
 ) {
     let whole = values.len() - values.len() % S::F32_LANES;
-    // SAFETY: all indices are less than the length of `values`, as the caller promises.
+    // SAFETY: all indices are less than the length of `values`; as the caller promises, `to` and `add` are as long.
     unsafe {
         for first in (0..whole).step_by(S::F32_LANES) {
             let mut value = load::<S>(values.as_ptr().add(first));

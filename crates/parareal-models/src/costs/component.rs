@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::head::Head;
 use crate::image::Image;
 use crate::image_network::ImageNetwork;
+use crate::precision::Precision;
 use crate::size::Size;
 use crate::unit::UnitKind;
 
@@ -41,6 +42,15 @@ impl Component {
             Self::Preprocessing { to } => net.preprocessing_size(to),
             Self::Unit { kind, from, to } => kind.size(from, to),
             Self::Postprocessing { .. } => Head::size(net),
+        }
+    }
+
+    /// Returns the precision of what the component keeps for its backward pass: that of states if it consists of
+    /// operations on them.
+    pub(crate) fn stored_precision(&self, net: &ImageNetwork) -> Precision {
+        match *self {
+            Self::Unit { kind, .. } if kind.supports_bfloat16() => net.precision(),
+            _ => Precision::F32,
         }
     }
 }

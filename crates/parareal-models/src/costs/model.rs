@@ -62,7 +62,7 @@ impl NetworkCosts {
             },
         };
         let Size { parameters, stored, .. } = component.size(&self.net);
-        let kept = (self.net.precision().size() * stored * self.batch) as f64;
+        let kept = (component.stored_precision(&self.net).size() * stored * self.batch) as f64;
         Cost { weights: (size_of::<f32>() * parameters) as f64, kept, ..times }
     }
 }

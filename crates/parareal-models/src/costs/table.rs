@@ -215,7 +215,8 @@ impl Bench<'_> {
         if kind != self.net.unit_kind() {
             return segment;
         }
-        let stored = self.net.precision().size() * self.batch * component.size(self.net).stored;
+        let size = component.stored_precision(self.net).size();
+        let stored = size * self.batch * component.size(self.net).stored;
         let stage = self.net.stage_units().iter().copied().max().unwrap_or(1);
         OUT_OF_CACHE.div_ceil(stored.max(1)).min(stage).min(MAX_TIMED_TOGETHER).max(segment)
     }

@@ -73,6 +73,13 @@ macro_rules! unit_kinds {
                 }
             }
 
+            /// Returns true if a unit keeps states in bfloat16 for its backward pass if it receives them.
+            pub(crate) fn supports_bfloat16(self) -> bool {
+                match self {
+                    $(Self::$kind => <$module>::SUPPORTS_BFLOAT16,)+
+                }
+            }
+
             /// Parameters, memory and multiply-adds of a unit.
             pub(crate) fn size(self, from: Image, to: Image) -> Size {
                 match self {

@@ -419,6 +419,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     fn config(&self) -> Result<RunConfig, TrainError> {
         let config = self.settings.resolve(&self.group, self.model.cuts.subnetworks())?;
         config.check(&self.group, self.training.samples())?;
+        config.check_states(&self.group, self.model.network.state_dtype())?;
         Metric::check_names(&self.metrics)?;
         let refuse =
             |name, found: String, expected| Err(TrainError::setting(name, found, expected));

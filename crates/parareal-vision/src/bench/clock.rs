@@ -64,7 +64,7 @@ impl Bench {
         let mut scenario = Scenario::new(&table.costs(net)?, cuts, layout.clone())?;
         scenario.schedule = Schedule::Overlap(machine.program());
 
-        let device = machine.find()?;
+        let device = machine.find(net)?;
         let batch = RandomBatch::new(&net.input_shape(), self.classes, machine.batch, &device);
         let module = PararealNetwork::build(net, cuts, &Init::new(1, &device))?;
         let optimizer = optimizer::for_timing(net);

@@ -75,7 +75,7 @@ impl Bench {
         for network in &networks {
             PlanSettings::here(network.cuts.subnetworks()).check(network)?;
         }
-        self.machine.find()?;
+        self.machine.find(&serial.net)?;
 
         progress("the kinds of components");
         let alone = Machine { workers: 1, ..self.machine.clone() };

@@ -194,7 +194,7 @@ impl Bench {
 
     /// Times each component alone. Only one subnetwork at a time is in memory.
     fn timings(&self, network: &NetworkConfig) -> Result<Vec<SubnetworkTiming>, VisionError> {
-        let device = self.machine.find()?;
+        let device = self.machine.find(&network.net)?;
         let (net, cuts) = (&network.net, &network.cuts);
         let batch = RandomBatch::new(&net.input_shape(), self.classes, self.machine.batch, &device);
         let stopwatch = Machine::stopwatch(net, self.repetitions);

@@ -158,8 +158,9 @@ impl Machine {
         ProgramOptions { defer_weights: self.device.is_cpu(), ..ProgramOptions::default() }
     }
 
-    pub(crate) fn find(&self) -> Result<Device, VisionError> {
-        Ok(self.device.find()?)
+    /// Returns the device, which must be able to compute with the states of the network.
+    pub(crate) fn find(&self, net: &ImageNetwork) -> Result<Device, VisionError> {
+        Ok(self.device.find_for(net.state_dtype())?)
     }
 
     /// Sets the device of the builder and, on the CPU, the number of threads per worker.
@@ -187,7 +188,7 @@ impl Machine {
         kinds: &[UnitKind],
         repetitions: usize,
     ) -> Result<CostTable, VisionError> {
-        let (device, name) = (self.find()?, self.device.to_string());
+        let (device, name) = (self.find(net)?, self.device.to_string());
         let stopwatch = Self::stopwatch(net, repetitions);
         let pools = (0..self.workers.max(1))
             .map(|worker| self.thread_pool(worker))

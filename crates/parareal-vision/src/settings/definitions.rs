@@ -191,8 +191,8 @@ settings! {
 
     /// Precision of states: f32 or bf16
     ///
-    /// In `bf16`, what units receive and return, and its gradients, are rounded to bfloat16, which takes half of the memory.
-    /// Parameters, their gradients, running statistics, checkpoints and all sums stay in 32-bit floats. Vision transformers, VGG
+    /// In `bf16`, what units receive and return, and their gradients, are rounded to bfloat16, which takes half of the memory.
+    /// Parameters, their gradients, running statistics, checkpoints and the sums within operations stay in 32-bit floats. Vision transformers, VGG
     /// and the original ResNets compute within their units in 32-bit floats.
     "precision" precision: Precision = [Precision::F32] {
         value_name: "TYPE",
@@ -262,10 +262,11 @@ settings! {
         check: at_least_one,
     }
 
-    /// Number of micro-batches per training step
+    /// Number of micro-batches per training step and replica
     ///
-    /// The batch of a step is split into K parts, which are computed one after another, and their gradients are added. A step
-    /// then needs the memory of one part. Batch normalization uses the statistics of the part.
+    /// The images of a replica are split into K parts, which are computed one after another, and their gradients are added. A
+    /// step then needs the memory of one part. Batch normalization uses the statistics of the part. With `distill`, the
+    /// distillation uses whole batches.
     "accumulate" accumulate: usize = [1] {
         value_name: "K",
         heading: Heading::Training,

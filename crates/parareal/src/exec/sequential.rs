@@ -117,10 +117,10 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
                 own.inspect_err(|_| self.drop_gradients())?;
             loss += own_loss;
             outputs.push(output);
-            inputs.extend(input);
+            inputs.push(input);
         }
         self.subnetworks.iter_mut().for_each(TrainedModule::complete_gradients);
-        let input = (!inputs.is_empty()).then(|| join(inputs));
+        let input = inputs.into_iter().collect::<Option<Vec<_>>>().map(join);
         Ok(Differentiated { loss, output: join(outputs), input })
     }
 
@@ -136,7 +136,7 @@ impl<N: Coarsen, L: Loss<N::Output>> SequentialExecutor<N, L> {
         let network = self.network();
         self.validation = None;
         let seed = network.subnetworks()[0].seed();
-        // Micro-batches draw the random numbers of as many replicas.
+        // Each micro-batch has random numbers of its own, as a replica would.
         let key = StepKey { seed, step: self.steps, replica: index };
         let Self { subnetworks, loss, device, pool, .. } = self;
         let differentiate = move || {

@@ -18,9 +18,11 @@ use crate::random::{Section, in_section};
 pub(super) struct SubnetworkRunner<N: Coarsen> {
     pub(super) trained: TrainedModule<SubnetworkOf<N>>,
     tape: Option<Tape<N>>,
-    /// True if the loss does not depend on the input of `F_{j-1}`, and therefore not on any subnetwork before
-    /// this one.
+    /// True if the loss of a micro-batch does not depend on the input of `F_{j-1}`, and therefore not on any
+    /// subnetwork before this one.
     is_cut_off: bool,
+    /// True if the loss of a micro-batch depends on the input of `F_{j-1}`.
+    goes_on: bool,
     /// Units of the network that computed different values when they were recomputed.
     not_repeated: Option<Range<usize>>,
 }
@@ -83,7 +85,13 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     ) -> Vec<Self> {
         let trained =
             modules.into_iter().map(|module| TrainedModule::new(module, device, optimizer));
-        let new = |trained| Self { trained, tape: None, is_cut_off: false, not_repeated: None };
+        let new = |trained| Self {
+            trained,
+            tape: None,
+            is_cut_off: false,
+            goes_on: false,
+            not_repeated: None,
+        };
         trained.map(new).collect()
     }
 
@@ -115,7 +123,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     /// step.
     pub(super) fn begin(&mut self, is_first: bool) {
         if is_first {
-            (self.is_cut_off, self.not_repeated) = (false, None);
+            (self.is_cut_off, self.goes_on, self.not_repeated) = (false, false, None);
         } else {
             self.trained.keep_gradients();
         }
@@ -249,6 +257,7 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         tape.deferred = deferred;
         tape.sent.clone_from(&sent);
         self.is_cut_off |= sent.is_none();
+        self.goes_on |= sent.is_some();
         if let Some(gradients) = &mut gradients {
             self.trained.collect(|module, into| module.coarse.visit(into), gradients);
         }
@@ -343,13 +352,18 @@ impl<N: Coarsen> SubnetworkRunner<N> {
 
     /// Returns true if this step cannot be finished with an update.
     pub(super) fn has_failed(&self) -> bool {
-        self.is_cut_off || self.not_repeated.is_some() || !self.trained.has_all_gradients()
+        self.ends_here() || self.not_repeated.is_some() || !self.trained.has_all_gradients()
     }
 
     /// Returns the number of leading subnetworks on which the loss does not depend, as far as this subnetwork
     /// can determine.
     pub(super) fn unreached(&self) -> usize {
-        if self.is_cut_off { self.module().index() } else { 0 }
+        if self.ends_here() { self.module().index() } else { 0 }
+    }
+
+    /// Returns true if no micro-batch has a gradient before this subnetwork.
+    fn ends_here(&self) -> bool {
+        self.is_cut_off && !self.goes_on
     }
 
     /// Returns the failure of the backward pass, if any. `unreached` is the number of leading subnetworks on

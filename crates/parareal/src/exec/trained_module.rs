@@ -95,6 +95,7 @@ impl<M: Module> TrainedModule<M> {
 
     /// Sets aside the gradients collected so far, to which those of the next micro-batch will be added.
     pub(super) fn keep_gradients(&mut self) {
+        self.complete_gradients();
         self.kept = std::mem::take(&mut self.gradients);
     }
 

@@ -89,9 +89,9 @@ where
         update: Option<Update>,
     ) -> Result<ReplyOf<N>, Disconnected> {
         self.validation = None;
-        // Micro-batches draw the random numbers of as many replicas.
-        let chain = self.replica * micro_batches.len();
-        let key = StepKey { seed: self.subnetworks[0].seed(), step: number, replica: chain };
+        // Each micro-batch has random numbers of its own, as a replica would.
+        let replica = self.replica * micro_batches.len();
+        let key = StepKey { seed: self.subnetworks[0].seed(), step: number, replica };
         let mut step = Step::new(key, micro_batches, update);
         self.clock.start();
         self.begin_micro_batch(&mut step, 0);
@@ -123,7 +123,8 @@ where
         step.reply.times = self.clock.finish();
         let Step { mut reply, outputs, input_gradients, .. } = step;
         reply.output = (!outputs.is_empty()).then(|| join(outputs));
-        reply.input = (!input_gradients.is_empty()).then(|| join(input_gradients));
+        let inputs = input_gradients.into_iter().collect::<Option<Vec<_>>>();
+        reply.input = inputs.filter(|inputs| !inputs.is_empty()).map(join);
         Ok(reply)
     }
 
@@ -135,6 +136,7 @@ where
             link.expect(input.samples());
         }
         (step.micro_batch, step.share) = (index, share);
+        step.input_gradients.push(None);
         (step.input, step.target) = (Some(input.to_device(&self.device)), Some(target));
         self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.begin(index == 0));
     }
@@ -311,7 +313,7 @@ where
 
     /// Computes the output, the loss and `ρ_N` on the last worker.
     fn forward_head(&mut self, step: &mut StepOf<N, L>, subnetwork: usize, corrected: N::State) {
-        let target = step.target.take().expect("a step has one head");
+        let target = step.target.take().expect("a micro-batch has one head");
         let local = self.local(subnetwork);
         let runner = &mut self.subnetworks[local];
         match runner.forward_head(corrected, &self.loss, target, step.share) {
@@ -495,8 +497,9 @@ struct Step<N: Coarsen, T> {
     loss: Option<Tensor<1>>,
     /// The outputs of the micro-batches, on the last worker.
     outputs: Vec<N::Output>,
-    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches.
-    input_gradients: Vec<N::Input>,
+    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches that have
+    /// begun; `None` if there is none.
+    input_gradients: Vec<Option<N::Input>>,
     /// True if the step ends without an update.
     is_over: bool,
     reply: ReplyOf<N>,
@@ -545,11 +548,11 @@ impl<N: Coarsen, T> Step<N, T> {
     /// Adds the contribution of a subnetwork to the gradient with respect to the input of the current
     /// micro-batch.
     fn add_input_gradient(&mut self, own: Option<N::Input>) {
-        let Some(own) = own else { return };
-        let own = match self.input_gradients.len() > self.micro_batch {
-            true => self.input_gradients.pop().expect("it has an element").accumulate(own),
-            false => own,
-        };
-        self.input_gradients.push(own);
+        if let (Some(own), Some(sum)) = (own, self.input_gradients.last_mut()) {
+            *sum = Some(match sum.take() {
+                Some(sum) => sum.accumulate(own),
+                None => own,
+            });
+        }
     }
 }

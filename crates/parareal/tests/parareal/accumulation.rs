@@ -1,12 +1,13 @@
 //! Micro-batches whose gradients are added compute the same step as their joined batch.
 
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, s};
 use parareal::exec::{
     CrossEntropy, ExecError, ExecutorBuilder, Layout, Program, ProgramOptions, StateKind, Update,
 };
-use parareal::net::Cuts;
+use parareal::net::{Cuts, Init, NamedTensor, PararealNetwork, Sequential, layer};
 use parareal_testing::{
-    AnyExecutor, DenseNet, LayerNet, assert_all_close, assert_executors_agree,
+    AnyExecutor, CLASSES, DenseNet, FEATURES, LayerNet, assert_all_close, assert_executors_agree,
     assert_follows_program, assert_messages_are_sent_first, batch, builder, init, start,
 };
 
@@ -194,6 +195,60 @@ fn an_invalid_micro_batch_updates_nothing() {
         }
         let [found, expected] = [&mut executor, &mut fresh].map(weights);
         assert_all_close(&found, &expected, 0.0, "state");
+    }
+}
+
+/// A parameter that a micro-batch in the middle does not reach keeps the gradients of the others.
+#[test]
+fn micro_batches_without_a_gradient_of_a_parameter_lose_none() {
+    let sample = Tensor::<2>::zeros([1, FEATURES], &Device::flex());
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let first = |x: &Tensor<2>| x.clone().inner().slice([0..1, 0..1]).into_scalar::<f64>();
+    let net = Sequential::stem(sample, move |init| {
+        layer(linear(FEATURES, 6, init), move |stem, x: Tensor<2>| {
+            let is_reached = first(&x) > 0.0;
+            let state = Linear::forward(stem, x);
+            if is_reached { state } else { state.detach() }
+        })
+    })
+    .units(4, move |_, init| {
+        layer(linear(6, 6, init), |unit, x: Tensor<2>| x.clone() + unit.forward(x).tanh())
+    })
+    .head(move |init| layer(linear(6, CLASSES, init), Linear::forward))
+    .unwrap();
+    let (input, labels) = batch(1, 6, DType::F32);
+    let signs =
+        Tensor::<2>::from_data([[1.0], [1.0], [-1.0], [-1.0], [1.0], [1.0]], &Device::flex());
+    let input = input.abs() * signs;
+    for subnetworks in [1, 2] {
+        let cuts = Cuts::even(4, subnetworks).unwrap();
+        let gradients = |builder: Builder, part: std::ops::Range<usize>| {
+            let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F32)).unwrap();
+            let mut executor = builder.start(network).unwrap();
+            let input = input.clone().slice([part.clone(), 0..FEATURES]);
+            let report = executor.gradients(input, labels.clone().slice(s![part])).unwrap();
+            let mut gradients = report.gradients;
+            gradients.retain(|own| own.name.starts_with("preprocessing."));
+            gradients
+        };
+        let [first, last] = [0..2, 4..6].map(|part| gradients(builder().sequential(), part));
+        assert!(!first.is_empty());
+        let expected: Vec<_> = first
+            .iter()
+            .zip(&last)
+            .map(|(a, b)| {
+                let sum =
+                    a.data.iter::<f32>().zip(b.data.iter::<f32>()).map(|(a, b)| (a + b) / 3.0);
+                let data = TensorData::new(sum.collect::<Vec<_>>(), a.data.shape().clone());
+                NamedTensor { data, ..a.clone() }
+            })
+            .collect();
+        for builder in
+            [builder().sequential(), builder().workers(1), builder().workers(subnetworks)]
+        {
+            let found = gradients(builder.accumulate(3), 0..6);
+            assert_all_close(&found, &expected, 1e-5, "gradient");
+        }
     }
 }
 

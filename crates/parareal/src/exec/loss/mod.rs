@@ -31,8 +31,8 @@ pub struct TargetError {
 /// A loss: a scalar function of the network's output and a target, which training minimizes.
 ///
 /// The loss of a batch must be a mean over its samples, `(ℓ_1 + .. + ℓ_B) / B`. The loss `ℓ_i` of a sample
-/// may depend only on the output and the target of this sample. Each replica processes a part of the batch.
-/// The losses of the parts, weighted by their fractions of the samples, then add up to the loss of the whole
+/// may depend only on the output and the target of this sample. Each replica processes a part of the batch,
+/// and each micro-batch a part of that. The losses of the parts, weighted by their fractions of the samples, then add up to the loss of the whole
 /// batch. With a sum over the samples, or a mean over anything else, replicas would compute a different loss
 /// than a single copy of the network.
 pub trait Loss<O: Activation>: Clone + Send + 'static {

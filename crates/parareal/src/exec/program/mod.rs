@@ -105,8 +105,8 @@ impl Program {
         Self::accumulating(layout, cuts, options, 1)
     }
 
-    /// Creates the program of a step whose batch consists of micro-batches. The gradients of all of them are
-    /// added, and those of the last one are summed over the replicas together with the earlier ones.
+    /// Creates the program of a step whose batch consists of micro-batches. Their gradients are added, and summed over the
+    /// replicas once, in the last one.
     ///
     /// # Errors
     /// As [`Self::new`]; [`LayoutError::NoMicroBatch`] for 0 micro-batches.
