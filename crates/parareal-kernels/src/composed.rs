@@ -17,10 +17,12 @@ pub(crate) struct Operands {
     pub(crate) options: ConvOptions,
 }
 
-/// Converts a state in bfloat16 to 32-bit floats. Returns true if it was one.
-fn widened(state: Tensor<4>) -> (Tensor<4>, bool) {
-    match state.dtype() {
-        DType::BF16 => (state.cast(FloatDType::F32), true),
+/// Converts a state in bfloat16 to 32-bit floats, unless the parameters of the operation are in bfloat16 as well. Returns
+/// true if it was converted.
+fn widened(state: Tensor<4>, parameters: DType) -> (Tensor<4>, bool) {
+    match (state.dtype(), parameters) {
+        (DType::BF16, DType::BF16) => (state, false),
+        (DType::BF16, _) => (state.cast(FloatDType::F32), true),
         _ => (state, false),
     }
 }
@@ -33,12 +35,9 @@ fn narrowed(state: Tensor<4>, is_narrow: bool) -> Tensor<4> {
 impl Operands {
     /// Converts the states, and returns true if the input was in bfloat16.
     fn widened(self) -> (Self, bool) {
-        // A network whose parameters are in bfloat16 as well is computed in bfloat16.
-        if self.weight.dtype() == DType::BF16 {
-            return (self, false);
-        }
-        let (input, is_narrow) = widened(self.input);
-        let residual = self.residual.map(|residual| widened(residual).0);
+        let parameters = self.weight.dtype();
+        let (input, is_narrow) = widened(self.input, parameters);
+        let residual = self.residual.map(|residual| widened(residual, parameters).0);
         (Self { input, residual, ..self }, is_narrow)
     }
 }
@@ -57,10 +56,7 @@ pub(crate) fn norm_relu(
     input: Tensor<4>,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
-    let (input, is_narrow) = match normalization.scale.dtype() {
-        DType::BF16 => (input, false),
-        _ => widened(input),
-    };
+    let (input, is_narrow) = widened(input, normalization.scale.dtype());
     let (normalized, statistics) = norm(input, normalization);
     (narrowed(relu(normalized), is_narrow), statistics)
 }
@@ -71,10 +67,7 @@ pub(crate) fn norm(
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
     let Normalization { scale, shift, statistics, epsilon } = normalization;
-    let (input, is_narrow) = match scale.dtype() {
-        DType::BF16 => (input, false),
-        _ => widened(input),
-    };
+    let (input, is_narrow) = widened(input, scale.dtype());
     let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
     let pixels = input.reshape([-1, shape[3] as i32]);
@@ -143,7 +136,7 @@ pub(crate) fn depthwise(operands: Operands) -> Tensor<4> {
 
 /// Averages blocks of 2×2 pixels. The last row or column of an odd size forms smaller blocks.
 pub(crate) fn average_pool2d(input: Tensor<4>) -> Tensor<4> {
-    let (input, is_narrow) = widened(input);
+    let (input, is_narrow) = widened(input, DType::F32);
     // The mean of a value and its copy is the value.
     let input = repeat_last(repeat_last(input, 1), 2);
     let [batch, height, width, channels] = input.dims();
@@ -165,7 +158,8 @@ fn repeat_last(input: Tensor<4>, dim: usize) -> Tensor<4> {
 /// Repeats each pixel of the input in a block of 2×2, and adds the residual. Pixels outside the residual are
 /// left out.
 pub(crate) fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
-    let ((input, is_narrow), (residual, _)) = (widened(input), widened(residual));
+    let ((input, is_narrow), (residual, _)) =
+        (widened(input, DType::F32), widened(residual, DType::F32));
     let [batch, height, width, channels] = input.dims();
     let blocks = input.reshape([batch, height, 1, width, 1, channels]);
     let blocks = blocks.expand([batch, height, 2, width, 2, channels]);

@@ -87,7 +87,7 @@ impl SimdLevel {
     /// Returns the level that the environment variable `PARAREAL_SIMD` names, or `None` if it is unset or empty.
     ///
     /// # Errors
-    /// If there is no such level, or this machine does not support it.
+    /// If the name is unknown, or this machine does not support the level.
     pub fn requested() -> Result<Option<Self>, UnknownSimdLevel> {
         match std::env::var_os(VARIABLE).unwrap_or_default() {
             value if value.is_empty() => Ok(None),

@@ -497,8 +497,8 @@ struct Step<N: Coarsen, T> {
     loss: Option<Tensor<1>>,
     /// The outputs of the micro-batches, on the last worker.
     outputs: Vec<N::Output>,
-    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches that have
-    /// begun; `None` if there is none.
+    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches so far;
+    /// `None` where the loss does not depend on the input.
     input_gradients: Vec<Option<N::Input>>,
     /// True if the step ends without an update.
     is_over: bool,
