@@ -4,7 +4,7 @@
 //! - `--full` selects the paper's configuration, for GPUs and complete data sets.
 //! - `--screening` and `--rates` select the comparisons on held-out images that choose coarse units and
 //!   learning rates.
-//! - `--initialization` selects the comparison of initial weights.
+//! - `--initialization` selects the comparison of initial weights, and `--precision` that of types of states.
 //!
 //! ```sh
 //! cargo run --release -p table1 -- --data-dir DIR --scratch DIR
@@ -17,6 +17,7 @@ mod network;
 mod paper;
 mod picture;
 mod place;
+mod precision;
 mod queue;
 mod record;
 mod row;
@@ -49,7 +50,7 @@ use times::Times;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Flags that have no effect on `--times`, or no times.
-const NOT_WITH_TIMES: [&str; 13] = [
+const NOT_WITH_TIMES: [&str; 14] = [
     "shared",
     "jobs",
     "workers",
@@ -63,6 +64,7 @@ const NOT_WITH_TIMES: [&str; 13] = [
     "screening",
     "rates",
     "initialization",
+    "precision",
 ];
 
 /// Flags that concern all rows of a table. Folders of runs that other runs start from are kept for all of them.
@@ -84,6 +86,9 @@ struct Arguments {
     /// target/release/parareal]
     #[arg(long, value_name = "FILE")]
     parareal: Option<PathBuf>,
+    /// Commit of the program, for the results [default: that of the working tree]
+    #[arg(long, value_name = "COMMIT", requires = "parareal")]
+    commit: Option<String>,
     /// Runs that are trained at the same time [default: 2; 1 with --full]
     #[arg(long, value_name = "K")]
     jobs: Option<usize>,
@@ -126,6 +131,9 @@ struct Arguments {
     /// Compare initial weights on held-out training images, for ../initialization
     #[arg(long, conflicts_with_all = ["full", "screening", "rates"])]
     initialization: bool,
+    /// Compare types of states, with runs of the small table and others
+    #[arg(long, conflicts_with_all = ["full", "screening", "rates", "initialization"])]
+    precision: bool,
     /// Device of the full runs, for example cuda:0; can be repeated for several devices [default: cpu]
     #[arg(long, value_name = "DEVICE", requires = "full")]
     device: Vec<String>,
@@ -162,6 +170,7 @@ impl Arguments {
             Self { screening: true, .. } => Study::Screening,
             Self { rates: true, .. } => Study::Rates,
             Self { initialization: true, .. } => Study::Initialization,
+            Self { precision: true, .. } => Study::Precision,
             _ => Study::Small,
         }
     }
@@ -177,6 +186,7 @@ impl Arguments {
             Study::Screening => study::screening(self.rehearse),
             Study::Rates => study::rates(self.rehearse),
             Study::Initialization => study::initialization(self.rehearse),
+            Study::Precision => study::precision(self.rehearse),
         }
     }
 
@@ -398,7 +408,8 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
         Some(line.split_once(':')?.1.trim().to_string())
     });
     let root = here.join("../..").display().to_string();
-    let commit = output("git", &["-C", &root, "rev-parse", "--short", "HEAD"]);
+    let of_tree = || output("git", &["-C", &root, "rev-parse", "--short", "HEAD"]);
+    let commit = arguments.commit.clone().or_else(of_tree);
     Ok(Machine {
         parareal,
         data_dir: arguments.data_dir.clone().filter(|_| needs_files),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::Result;
 use crate::record::Results;
 use crate::row::Row;
-use crate::{held_out, initialization, picture, table};
+use crate::{held_out, initialization, picture, precision, table};
 
 /// A set of runs that are compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub(crate) enum Study {
     Rates,
     /// Initial weights, on held-out images.
     Initialization,
+    /// Types of states.
+    Precision,
 }
 
 /// The lines that mark the beginning and the end of a table.
@@ -55,13 +57,14 @@ impl Study {
             Self::Screening => "screening",
             Self::Rates => "rates",
             Self::Initialization => "initialization",
+            Self::Precision => "precision",
         }
     }
 
     /// The folder of the README, next to the folders of the other benchmarks.
     fn folder(self) -> &'static str {
         match self {
-            Self::Small | Self::Full => "table1",
+            Self::Small | Self::Full | Self::Precision => "table1",
             Self::Screening | Self::Rates => "coarse-units",
             Self::Initialization => "initialization",
         }
@@ -81,7 +84,7 @@ impl Study {
             Self::Small => Some("errors.svg"),
             Self::Full => Some("errors-full.svg"),
             Self::Screening => Some("screening.svg"),
-            Self::Rates => None,
+            Self::Rates | Self::Precision => None,
             Self::Initialization => Some("curves.svg"),
         }
     }
@@ -99,6 +102,7 @@ impl Study {
             Self::Small => ("<!-- table: made by table1 -->", "<!-- end of table -->"),
             Self::Full => ("<!-- full table: made by table1 -->", "<!-- end of full table -->"),
             Self::Screening => ("<!-- screening: made by table1 -->", "<!-- end of screening -->"),
+            Self::Precision => ("<!-- precision: made by table1 -->", "<!-- end of precision -->"),
             Self::Rates => ("<!-- rates: made by table1 -->", "<!-- end of rates -->"),
             Self::Initialization => {
                 ("<!-- initialization: made by table1 -->", "<!-- end of initialization -->")
@@ -159,6 +163,7 @@ impl Place {
             Study::Small | Study::Full => Ok(table::markdown(rows, results)),
             Study::Screening => held_out::units(rows, results, self.costs()?.as_ref()),
             Study::Rates => Ok(held_out::rates(rows, results)),
+            Study::Precision => Ok(precision::markdown(rows, results)),
             Study::Initialization => Ok(initialization::markdown(rows, results)),
         }
     }
@@ -251,6 +256,7 @@ mod tests {
         for (readme, study) in [
             (table1, Study::Small),
             (table1, Study::Full),
+            (table1, Study::Precision),
             (coarse_units, Study::Screening),
             (coarse_units, Study::Rates),
             (initialization, Study::Initialization),

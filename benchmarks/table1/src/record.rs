@@ -231,7 +231,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn row(id: &str) -> Row {
-        let all = [study::small, study::screening, study::rates, study::initialization];
+        let all =
+            [study::small, study::screening, study::rates, study::initialization, study::precision];
         let mut rows = all.into_iter().flat_map(|rows| rows(false).unwrap());
         rows.find(|row| row.id == id).unwrap()
     }

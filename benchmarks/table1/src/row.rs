@@ -1,7 +1,7 @@
 //! A row of a table, and its arguments of `parareal train`.
 
 use parareal_data::DatasetName;
-use parareal_models::PAPER_WIDTH;
+use parareal_models::{PAPER_WIDTH, Precision};
 
 use crate::network::Network;
 use crate::paper::PaperCells;
@@ -49,6 +49,8 @@ pub(crate) struct Row {
     pub(crate) title: String,
     pub(crate) dataset: DatasetName,
     pub(crate) network: Network,
+    /// Type of the states.
+    pub(crate) precision: Precision,
     pub(crate) limit_train: Option<usize>,
     pub(crate) epochs: Epochs,
     pub(crate) seeds: Vec<u64>,
@@ -104,6 +106,9 @@ impl Row {
             if let Some(units) = coarse.units {
                 add("--coarse-units", units.to_string());
             }
+        }
+        if self.precision != Precision::default() {
+            add("--precision", self.precision.to_string());
         }
         if let Some(limit) = self.limit_train {
             add("--limit-train", limit.to_string());

@@ -1,7 +1,7 @@
 //! The rows of all tables. The constants at the top determine networks, data and training.
 
 use parareal_data::DatasetName;
-use parareal_models::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, UnitKind};
+use parareal_models::{CoarseKind, PAPER_EPOCHS, PAPER_WIDTH, Precision, UnitKind};
 
 use crate::network::{Coarse, Network, parameters, width_for};
 use crate::paper::{PAPER_DATASETS, PAPER_EPOCH_SECONDS, PAPER_PARAMETERS, PaperCells};
@@ -85,6 +85,9 @@ const SHALLOW: Setup = Setup { depth: 20, ..INITIALIZATION };
 const INITIALIZED: Kind = Kind::Cut(3, Coarse::of(UnitKind::Depthwise, 4));
 /// Number of steps of a distillation.
 const DISTILLATION: usize = 200;
+
+/// Number of seeds of the comparison of precisions.
+const PRECISION_SEEDS: u64 = 3;
 
 /// A limit on how much larger the error of one row may be than that of another.
 #[derive(Clone, Copy, Debug)]
@@ -236,6 +239,27 @@ pub(crate) fn initialization(rehearse: bool) -> Result<Vec<Row>> {
     rehearsed(rows, rehearse)
 }
 
+/// Returns rows of the small table in each precision. Rows of the same network form a group, 32-bit floats first.
+///
+/// # Errors
+/// If a network cannot be built.
+pub(crate) fn precision(rehearse: bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for kind in [Kind::Serial, Kind::Cut(3, Coarse::RECOMMENDED)] {
+        let single = small_row(&CIFAR_29, kind, PRECISION_SEEDS)?;
+        let group = format!("{}, {}", single.group, single.title);
+        let half = Row {
+            id: format!("{}-bf16", single.id),
+            title: "bfloat16".into(),
+            precision: Precision::Bf16,
+            group: group.clone(),
+            ..single.clone()
+        };
+        rows.extend([Row { title: "32-bit floats".into(), group, ..single }, half]);
+    }
+    rehearsed(rows, rehearse)
+}
+
 /// Changes a row to use held-out images instead of test images, and a single seed.
 fn holding_out(row: Row, learning_rate: f64) -> Row {
     let batch_size = BATCH_SIZE;
@@ -307,6 +331,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         title,
         dataset,
         network,
+        precision: Precision::default(),
         limit_train,
         epochs,
         seeds: (1..=seeds).collect(),
@@ -344,6 +369,7 @@ pub(crate) fn full(
                 title: format!("N = {subnetworks}"),
                 dataset,
                 network,
+                precision: Precision::default(),
                 limit_train: None,
                 epochs: Epochs::Fixed(PAPER_EPOCHS),
                 seeds: seeds.to_vec(),
@@ -465,6 +491,20 @@ mod tests {
         assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
         let rehearsed = rates(true).unwrap();
         assert!(rehearsed[2].arguments(1, 2).join(" ").contains("--learning-rate 0.1 "));
+    }
+
+    #[test]
+    fn precisions_are_compared_with_the_runs_of_the_small_table() {
+        let (rows, small) = (precision(false).unwrap(), small(false).unwrap());
+        assert_eq!(rows.len(), 4);
+        for pair in rows.chunks(2) {
+            let of_table = small.iter().find(|row| row.id == pair[0].id).unwrap();
+            let [own, table, half] =
+                [&pair[0], of_table, &pair[1]].map(|row| row.arguments(2, 12).join(" "));
+            assert_eq!(own, table);
+            assert_eq!(half, own.replace(" --epochs", " --precision bf16 --epochs"));
+            assert_eq!(pair[0].group, pair[1].group);
+        }
     }
 
     #[test]

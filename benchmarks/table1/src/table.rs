@@ -245,7 +245,7 @@ pub(crate) fn mean(records: &[&RunRecord], of: fn(&RunRecord) -> f64) -> Option<
 
 /// Formats a mean with its standard error, if there is one. `sign` is `+` to always show the sign, otherwise
 /// empty.
-fn with_error(mean: Mean, sign: &str) -> String {
+pub(crate) fn with_error(mean: Mean, sign: &str) -> String {
     let value =
         if sign.is_empty() { format!("{:.2}", mean.mean) } else { format!("{:+.2}", mean.mean) };
     match mean.error {
