@@ -5,15 +5,18 @@
 //!   the pass depends on them.
 //! - [`record`], [`is_deferring`] and [`defer`] are for crates that add operations with a
 //!   hand-written backward pass to a graph on Burn's CPU backend.
+//! - [`with_replica_sum`] lets operations such as batch normalization depend on the samples of all replicas.
 
 mod deferred;
 mod record;
+mod replica_sum;
 mod vjp;
 
 pub use deferred::{
     DeferredGradients, WeightGradients, defer, defer_weight_gradients, is_deferring,
 };
 pub use record::{FlexTensor, record};
+pub use replica_sum::{ReplicaSum, replica_sum, sum_over_replicas, with_replica_sum};
 pub use vjp::Vjp;
 
 /// The code of the README.

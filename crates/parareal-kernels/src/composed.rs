@@ -6,6 +6,8 @@ use burn::tensor::module::{batch_norm, batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions as BurnConvOptions;
 use burn::tensor::{DType, FloatDType, Tensor, s};
 
+use parareal_autodiff::{replica_sum, sum_over_replicas};
+
 use crate::conv::ConvOptions;
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
 
@@ -73,18 +75,45 @@ pub(crate) fn norm(
     let pixels = input.reshape([-1, shape[3] as i32]);
     let (normalized, statistics) = match statistics {
         // They have to be computed within the graph, even if they are given.
+        NormStatistics::Batch(_) if replica_sum().is_some() => {
+            batch_norm_over_replicas(pixels, scale, shift, epsilon)
+        }
         NormStatistics::Batch(_) => {
+            let count = pixels.dims()[0];
             let done = batch_norm_train(pixels, scale, shift, epsilon);
             let [mean, variance] = [done.mean, done.variance].map(Tensor::inner);
-            (done.output, ChannelStatistics { mean, variance })
+            (done.output, ChannelStatistics { mean, variance, count })
         }
         NormStatistics::Running(statistics) => {
-            let ChannelStatistics { mean, variance } = statistics.clone();
+            let ChannelStatistics { mean, variance, .. } = statistics.clone();
             let [mean, variance] = [mean, variance].map(|constant| like(constant, &pixels));
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
     (narrowed(normalized.reshape(shape), is_narrow), statistics)
+}
+
+/// Normalizes pixels with the statistics of all replicas.
+fn batch_norm_over_replicas(
+    pixels: Tensor<2>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<2>, ChannelStatistics) {
+    let mut count = [pixels.dims()[0] as f64];
+    if let Some(replicas) = replica_sum() {
+        replicas.sum(&mut count);
+    }
+    // A product, because Burn's gradient of a division by a number is rounded to single precision.
+    let mean_over_replicas =
+        |values: Tensor<2>| sum_over_replicas(values.sum_dim(0)).mul_scalar(count[0].recip());
+    let mean = mean_over_replicas(pixels.clone());
+    let deviation = pixels - mean.clone();
+    let variance = mean_over_replicas(deviation.clone().square());
+    let normalized = deviation / variance.clone().add_scalar(epsilon).sqrt();
+    let output = normalized * scale.unsqueeze() + shift.unsqueeze();
+    let [mean, variance] = [mean, variance].map(|statistic| statistic.squeeze_dim(0).inner());
+    (output, ChannelStatistics { mean, variance, count: count[0] as usize })
 }
 
 /// Converts a constant for operations with `other`: detached from any graph, and on an autodiff

@@ -15,7 +15,7 @@ use crate::conv::PreactivationConv;
 use crate::cpu::folded_norm::FoldedNorm;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
-use crate::cpu::moments::mean_and_variance;
+use crate::cpu::moments::{mean_and_variance, over_replicas};
 use crate::flex::{Operand, StateElement, from_vec, to_contiguous, with_element};
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
 use crate::saved_chain::{SavedChain, SavedConv, SavedInput, recomputable_chain, remember};
@@ -80,12 +80,18 @@ fn chain_of<E: StateElement>(
         nodes.push(weight.node);
         let norm = affine.zip(layers[index].normalization.as_ref()).map(
             |([scale, shift], Normalization { statistics, epsilon, .. })| {
-                let exact = given.or_else(|| measured.take()).unwrap_or_else(|| {
-                    let (images, channels) = (geometry.batch, geometry.in_channels);
-                    mean_and_variance(level, E::slice(&values), images, channels)
-                });
-                all.push(statistics.given().cloned().unwrap_or_else(|| rounded(&exact)));
                 let is_batch = matches!(statistics, NormStatistics::Batch(_));
+                let exact = given.unwrap_or_else(|| {
+                    let found = measured.take().unwrap_or_else(|| {
+                        let (images, channels) = (geometry.batch, geometry.in_channels);
+                        mean_and_variance(level, E::slice(&values), images, channels)
+                    });
+                    let (exact, count) =
+                        over_replicas(found, geometry.batch * geometry.input_pixels());
+                    all.push(rounded(&exact, count));
+                    exact
+                });
+                all.extend(statistics.given().cloned());
                 let (scales, shifts) = (scale.slice(), shift.slice());
                 let norm = FoldedNorm::new(scales, shifts, &exact, *epsilon, is_batch);
                 nodes.extend([scale.node, shift.node]);
@@ -132,7 +138,7 @@ impl Operands {
         let (mut affine, mut given) = (None, None);
         if let Some(Normalization { scale, shift, statistics, .. }) = &layer.normalization {
             affine = Some([Operand::new(scale)?, Operand::new(shift)?]);
-            if let Some(ChannelStatistics { mean, variance }) = statistics.given() {
+            if let Some(ChannelStatistics { mean, variance, .. }) = statistics.given() {
                 given = Some([to_f64(mean)?, to_f64(variance)?]);
             }
         }
@@ -189,13 +195,13 @@ fn to_f64(statistic: &Tensor<1>) -> Option<Vec<f64>> {
 }
 
 /// Rounds statistics to single precision.
-fn rounded(exact: &[Vec<f64>; 2]) -> ChannelStatistics {
+fn rounded(exact: &[Vec<f64>; 2], count: usize) -> ChannelStatistics {
     let [mean, variance] = exact.each_ref().map(|values| {
         let rounded: Vec<f32> = values.iter().map(|&value| value as f32).collect();
         let channels = rounded.len();
         Tensor::from_primitive::<Flex>(from_vec(rounded, [channels]))
     });
-    ChannelStatistics { mean, variance }
+    ChannelStatistics { mean, variance, count }
 }
 
 /// Adds the chain to the graph of its operands, if they are in one.

@@ -9,6 +9,8 @@ pub struct ChannelStatistics {
     pub mean: Tensor<1>,
     /// The mean squared deviation from the mean.
     pub variance: Tensor<1>,
+    /// The number of values of each channel that they were computed from, over all replicas; 0 for running statistics.
+    pub count: usize,
 }
 
 /// The statistics that are used to normalize an input.

@@ -210,6 +210,9 @@ impl RunConfig {
             builder = builder.recompute(units);
         }
         builder = builder.accumulate(self.accumulate);
+        if self.sync_batch_norm && self.executor != ExecutorKind::Sequential {
+            builder = builder.sync_batch_norm();
+        }
         Ok(match self.executor {
             ExecutorKind::Sequential => builder.sequential(),
             ExecutorKind::Threads | ExecutorKind::Mpi => {

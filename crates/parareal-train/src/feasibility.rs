@@ -114,6 +114,11 @@ impl RunConfig {
                 self.batch_size
             ));
         }
+        if self.sync_batch_norm && self.replicas == 1 {
+            remarks.push(
+                "sync-batch-norm changes nothing: a single replica has the statistics of the whole batch".into(),
+            );
+        }
         let workers = match self.executor {
             ExecutorKind::Mpi => self.workers,
             ExecutorKind::Threads | ExecutorKind::Sequential => self.workers * self.replicas,
@@ -147,6 +152,7 @@ mod tests {
             executor: ExecutorKind::Threads,
             replicas: 2,
             accumulate: 1,
+            sync_batch_norm: false,
             link_dtype: LinkDtype::F32,
             devices: vec!["cpu".parse().unwrap()],
             workers: 1,

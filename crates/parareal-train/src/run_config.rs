@@ -29,6 +29,8 @@ pub struct RunConfig {
     /// Number of micro-batches that the part of a replica is split into, at least one. They are computed one after
     /// another, and their gradients are added.
     pub accumulate: usize,
+    /// True if batch normalization uses the statistics of all replicas.
+    pub sync_batch_norm: bool,
     /// Element type of the tensors that ranks send each other.
     pub link_dtype: LinkDtype,
     /// Devices, in order. The ranks of a machine use them in round-robin order.

@@ -245,7 +245,8 @@ pub(crate) fn load(
 /// Checks that no batch, or part of one that a replica receives, has a single value of a channel to normalize.
 fn check_smallest_batch(config: &Config, images: usize) -> Result<(), VisionError> {
     let NetworkConfig { net, cuts, .. } = &config.network;
-    let RunConfig { batch_size, replicas, accumulate, .. } = config.run;
+    let RunConfig { batch_size, accumulate, sync_batch_norm, .. } = config.run;
+    let replicas = if sync_batch_norm { 1 } else { config.run.replicas };
     let smallest = match images.checked_rem(batch_size) {
         Some(0) | None => batch_size.min(images),
         Some(rest) => rest,

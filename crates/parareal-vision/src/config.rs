@@ -11,8 +11,9 @@ use parareal_data::{
 };
 use parareal_models::{DEFAULT_IMAGE_SIZE, ImageNetwork};
 use parareal_train::{
-    Decay, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective, Placement,
-    ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads, rank_layout,
+    Decay, DeviceName, Distillation, ExecutorKind, LearningRate, LinkDtype, Model, Objective,
+    Placement, ProcessGroup, Resources, RunConfig, TrainError, WorkerRequest, check_threads,
+    rank_layout,
 };
 
 use crate::network::NetworkConfig;
@@ -111,6 +112,10 @@ impl Config {
             let expected = "requires the mpi executor; leave it unset, or set it to f32";
             return Err(VisionError::setting("link-dtype", s.link_dtype, expected));
         }
+        if s.sync_batch_norm && !s.device.iter().all(DeviceName::is_cpu) {
+            let expected = "normalizations are synchronized on the device cpu only; leave it unset";
+            return Err(VisionError::setting("sync-batch-norm", true, expected));
+        }
         let most = (s.batch_size / s.replicas.max(1)).max(1);
         if s.accumulate > most {
             let whose =
@@ -194,6 +199,7 @@ impl Config {
                 executor: s.executor,
                 replicas: s.replicas,
                 accumulate: s.accumulate,
+                sync_batch_norm: s.sync_batch_norm,
                 link_dtype: s.link_dtype,
                 devices: s.device.clone(),
                 workers,
@@ -591,6 +597,7 @@ mod tests {
             (&[("epochs", &most)], "epochs"),
             (&[("batch-size", &most)], "batch-size"),
             (&[("accumulate", "0")], "accumulate"),
+            (&[("sync-batch-norm", "true"), ("device", "wgpu:0")], "sync-batch-norm"),
             (&[("accumulate", "17"), ("batch-size", "16")], "expected at most 16"),
             (&[("patience", &most)], "patience"),
             (&[("milestones", &format!("1,{least}"))], "milestones"),

@@ -1,6 +1,6 @@
 //! Steps of several micro-batches.
 
-use crate::common::{assert_same, errors, metrics, parareal, remains, train};
+use crate::common::{TINY, assert_same, errors, metrics, parareal, remains, train};
 
 #[test]
 fn micro_batches_train_as_the_whole_batch_without_batch_normalization() {
@@ -34,7 +34,10 @@ fn a_run_of_micro_batches_resumes_bit_for_bit_and_keeps_their_number() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let more = ["--accumulate", "3", "--milestones", "9", "--keep-checkpoints", "1"];
-    train(folder, &[&more[..], &["--epochs", "2", "--output", "whole"]].concat());
+    let tiny = [&["train"], &TINY[..], &more, &["--epochs", "2", "--output", "whole"]].concat();
+    let output = parareal(folder, &tiny);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(errors(&output).contains(", steps of 3 micro-batches\n"), "{}", errors(&output));
     train(folder, &[&more[..], &["--epochs", "1", "--output", "run"]].concat());
     let resume = |more: &[&str]| {
         parareal(folder, &[&["train", "--resume", "--output", "run"][..], more].concat())
@@ -79,4 +82,23 @@ fn every_micro_batch_needs_an_image() {
         assert!(errors(&output).contains(told), "{}", errors(&output));
         assert!(!folder.path().join("run").exists());
     }
+}
+
+#[test]
+fn normalizations_are_synchronized_on_the_cpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |more: &[&str]| {
+        let start = [&["train"], &TINY[..], &["--sync-batch-norm", "--output", "run"]].concat();
+        parareal(folder.path(), &[&start[..], more].concat())
+    };
+    let output = train(&["--device", "wgpu:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = "invalid value `true` for sync-batch-norm: normalizations are synchronized on the device cpu only; \
+                leave it unset";
+    assert!(errors(&output).contains(told), "{}", errors(&output));
+    assert!(!folder.path().join("run").exists());
+    let output = train(&["--replicas", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let told = ", batch normalization over all replicas\n";
+    assert!(errors(&output).contains(told), "{}", errors(&output));
 }

@@ -107,6 +107,28 @@ fn replicas_on_ranks_train_as_replicas_on_threads() {
     }
 }
 
+/// Replicas on threads and on ranks, with the statistics of the whole batch, train as one network does.
+#[test]
+fn synchronized_replicas_train_as_one_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Few operations and a small rate keep rounding errors from moving values across the kinks of ReLUs.
+    let more = ["--subnetworks", "2", "--learning-rate", "0.001", "--coarse-unit", "bottleneck"];
+    train(folder, &[&more[..], &["--output", "one"]].concat());
+    let replicas = ["--replicas", "2", "--sync-batch-norm"];
+    train(folder, &[&more[..], &replicas, &["--output", "threads"]].concat());
+    let ranks = ["--executor", "mpi", "--output", "ranks"];
+    let arguments = [&["train"], &TINY[..], &more, &replicas, &ranks].concat();
+    let ended = run(folder, &[(4, &arguments)]);
+    ended.assert_done();
+    for replicated in ["threads", "ranks"] {
+        assert_metrics(&folder.join(replicated), &folder.join("one"));
+    }
+    // Weights are compared with the same replicas: a value that passes a ReLU in only one network changes biases, which
+    // start at zero, by more than rounding errors.
+    assert_close(&exported(folder, "ranks"), &exported(folder, "threads"), 1e-4);
+}
+
 #[test]
 fn ranks_start_with_the_weights_that_the_first_one_distills() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! Operations on pixels with separate parameters for each channel.
 
+use parareal_autodiff::replica_sum;
 use pulp::Simd;
 
 use crate::cpu::element::Element;
@@ -98,6 +99,18 @@ pub(crate) struct Sums {
 impl Sums {
     pub(crate) fn new(channels: usize) -> Self {
         Self { gradient: vec![0.0; channels], product: vec![0.0; channels] }
+    }
+
+    /// Returns the sums over `count` pixels of this replica and those of all others, with their total number; no sums if
+    /// there are no other replicas.
+    pub(crate) fn over_replicas(&self, count: f64) -> (Option<Self>, f64) {
+        let Some(replicas) = replica_sum() else { return (None, count) };
+        let channels = self.gradient.len();
+        let mut terms = [&self.gradient[..], &self.product, &[count]].concat();
+        replicas.sum(&mut terms);
+        let (gradient, rest) = terms.split_at(channels);
+        let (product, count) = rest.split_at(channels);
+        (Some(Self { gradient: gradient.to_vec(), product: product.to_vec() }), count[0])
     }
 
     pub(crate) fn add(&mut self, other: &Self) {

@@ -1,5 +1,6 @@
 //! Mean and variance of each channel over a batch.
 
+use parareal_autodiff::replica_sum;
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
@@ -28,6 +29,30 @@ pub(crate) fn mean_and_variance<E: Element>(
         level.run(MeasureMoments { input, size, channels, chunk })
     });
     Moments::finish(&moments, channels)
+}
+
+/// Returns the mean and biased variance of each channel over `count` pixels of this replica and those of all others, with
+/// their total number.
+pub(crate) fn over_replicas(
+    [mean, variance]: [Vec<f64>; 2],
+    count: usize,
+) -> ([Vec<f64>; 2], usize) {
+    let Some(replicas) = replica_sum() else { return ([mean, variance], count) };
+    let (channels, own) = (mean.len(), count as f64);
+    let mut terms: Vec<f64> = mean.iter().map(|mean| own * mean).collect();
+    terms.push(own);
+    replicas.sum(&mut terms);
+    let total = terms[channels];
+    let all_mean: Vec<f64> = terms[..channels].iter().map(|sum| sum / total).collect();
+    // The variance is computed around the mean of all, so that nothing is lost if the mean is large.
+    let mut squares: Vec<f64> = variance
+        .iter()
+        .zip(mean.iter().zip(&all_mean))
+        .map(|(variance, (mean, all))| own * (variance + (mean - all).powi(2)))
+        .collect();
+    replicas.sum(&mut squares);
+    squares.iter_mut().for_each(|squares| *squares /= total);
+    ([all_mean, squares], total as usize)
 }
 
 /// Mean and sum of squared deviations from the mean, over `count` pixels.

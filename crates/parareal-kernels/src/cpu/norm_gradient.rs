@@ -101,12 +101,15 @@ impl<E: Element> Convolution<'_, E> {
         let Geometry { batch, in_channels, .. } = self.geometry;
         let count = (batch * self.geometry.input_pixels()) as f64;
         let is_batch = if saved.is_batch { 1.0 } else { 0.0 };
+        let (all, count) = if saved.is_batch { sums.over_replicas(count) } else { (None, count) };
+        let all = all.as_ref().unwrap_or(sums);
         let mut terms = Affine { slope: Vec::new(), offset: Vec::new() };
         let mut by_scale = Vec::with_capacity(in_channels);
         for (c, &sum) in sums.gradient.iter().enumerate() {
             let (mean_residual, inverse_std) = (saved.mean_residual[c], saved.inverse_std[c]);
-            let product = sums.product[c] - mean_residual * sum;
-            by_scale.push((inverse_std * product) as f32);
+            by_scale.push((inverse_std * (sums.product[c] - mean_residual * sum)) as f32);
+            let (sum, product) =
+                (all.gradient[c], all.product[c] - mean_residual * all.gradient[c]);
             let scale = -is_batch * f64::from(map.slope[c]) / count;
             let slope = scale * inverse_std * inverse_std * product;
             terms.slope.push(slope as f32);

@@ -84,6 +84,7 @@ impl Case {
                     false => NormStatistics::Running(ChannelStatistics {
                         mean: constant(&values.mean),
                         variance: constant(&values.variance),
+                        count: 0,
                     }),
                 };
                 let (scale, shift) = (scale.clone(), shift.clone());

@@ -4,6 +4,7 @@ mod against_composed;
 mod common;
 mod depthwise;
 mod levels;
+mod over_replicas;
 mod recomputed_outputs;
 mod resample;
 mod units;

@@ -102,7 +102,7 @@ impl Sequence {
                 true => NormStatistics::Batch(None),
                 false => {
                     let [mean, variance] = [1.0, 2.0].map(|mean| vector(mean).inner());
-                    NormStatistics::Running(ChannelStatistics { mean, variance })
+                    NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
                 }
             };
             let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);

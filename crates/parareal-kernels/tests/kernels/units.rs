@@ -62,7 +62,7 @@ impl Unit<'_> {
                         let data = source.normal([before], mean, 0.1);
                         Tensor::from_data(data, (&Device::flex(), dtype))
                     });
-                    NormStatistics::Running(ChannelStatistics { mean, variance })
+                    NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
                 }
             };
             leaves.push((weight.clone(), scale.clone(), shift.clone()));

@@ -46,14 +46,13 @@ impl BatchNorm {
     /// `[batch, height, width, channels]` to `[batch, height, width, to]`, with a weight of shape `[to,
     /// channels]`.
     pub fn relu_linear(&self, input: Tensor<4>, weight: Tensor<2>) -> Tensor<4> {
-        let [batch, height, width, channels] = input.dims();
-        let to = weight.dims()[0];
+        let [to, channels] = weight.dims();
         let weight = weight.reshape([to, channels, 1, 1]);
         let normalization = self.normalization(self.statistics());
         let pointwise = ConvOptions { stride: 1, padding: 0 };
         let (output, statistics) =
             preactivation_conv2d(input, normalization, weight, pointwise, None);
-        self.update_running_statistics(&statistics, batch * height * width);
+        self.update_running_statistics(&statistics);
         output
     }
 
@@ -62,9 +61,8 @@ impl BatchNorm {
     /// # Shapes
     /// `[batch, height, width, channels]`, in and out.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, _] = input.dims();
         let (output, statistics) = norm(input, self.normalization(self.statistics()));
-        self.update_running_statistics(&statistics, batch * height * width);
+        self.update_running_statistics(&statistics);
         output
     }
 
@@ -73,9 +71,8 @@ impl BatchNorm {
     /// # Shapes
     /// `[batch, height, width, channels]`, in and out.
     pub fn relu(&self, input: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, _] = input.dims();
         let (output, statistics) = norm_relu(input, self.normalization(self.statistics()));
-        self.update_running_statistics(&statistics, batch * height * width);
+        self.update_running_statistics(&statistics);
         output
     }
 
@@ -91,9 +88,8 @@ impl BatchNorm {
         conv: &Conv2d,
         residual: Option<Tensor<4>>,
     ) -> (Tensor<4>, NormStatistics) {
-        let [batch, height, width, _] = input.dims();
         let (output, statistics) = self.relu_conv2d_with(input, conv, self.statistics(), residual);
-        self.update_running_statistics(&statistics, batch * height * width);
+        self.update_running_statistics(&statistics);
         let statistics = match self.training.is_enabled() {
             true => NormStatistics::Batch(Some(statistics)),
             false => NormStatistics::Running(statistics),
@@ -114,7 +110,7 @@ impl BatchNorm {
             return NormStatistics::Batch(None);
         }
         let (mean, variance) = (self.running_mean.value(), self.running_var.value());
-        NormStatistics::Running(ChannelStatistics { mean, variance })
+        NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
     }
 
     fn normalization(&self, statistics: NormStatistics) -> Normalization {
@@ -135,14 +131,13 @@ impl BatchNorm {
         preactivation_conv2d(input, normalization, conv.weight.val(), conv.options(), residual)
     }
 
-    /// Updates the running statistics with the statistics of a batch of `pixels` pixels. Does nothing outside
-    /// training mode.
-    pub fn update_running_statistics(&self, batch: &ChannelStatistics, pixels: usize) {
+    /// Updates the running statistics with the statistics of a batch. Does nothing outside training mode.
+    pub fn update_running_statistics(&self, batch: &ChannelStatistics) {
         // An empty batch has no statistics.
-        if pixels == 0 || !self.training.is_enabled() {
+        if batch.count == 0 || !self.training.is_enabled() {
             return;
         }
-        let samples = pixels as f64;
+        let samples = batch.count as f64;
         // The unbiased variance is n / (n - 1) times the biased one. A single value is not corrected.
         let unbiased = samples / (samples - 1.0).max(1.0);
         update(&self.running_mean, batch.mean.clone());

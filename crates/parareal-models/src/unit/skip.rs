@@ -29,11 +29,10 @@ pub(super) fn with_projection(
 /// Applies convolutions, each after batch normalization and ReLU, and adds the input. All of this is one
 /// operation.
 pub(super) fn add_identity(input: Tensor<4>, convs: &[(&BatchNorm, &Conv2d)]) -> Tensor<4> {
-    let [batch, height, width, _] = input.dims();
     let preactivation = convs.iter().map(|(norm, conv)| norm.preactivation_conv(conv));
     let (output, statistics) = residual(input, preactivation.collect());
     for ((norm, _), statistics) in convs.iter().zip(&statistics) {
-        norm.update_running_statistics(statistics, batch * height * width);
+        norm.update_running_statistics(statistics);
     }
     output
 }

@@ -6,4 +6,5 @@ mod fixture;
 mod original_units;
 mod parameter_counts;
 mod reference;
+mod sync_batch_norm;
 mod vgg_head;

@@ -54,6 +54,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`workers`](Self::workers), [`threads`](Self::threads) | one worker for each device or core, all cores |
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
 /// | [`accumulate`](Self::accumulate) | 1 micro-batch |
+/// | [`sync_batch_norm`](Self::sync_batch_norm) | each replica has statistics of its own |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
 /// | [`timeline`](Self::timeline) | none |
 /// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | given by the seed, none |
@@ -222,6 +223,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     #[must_use]
     pub fn accumulate(mut self, micro_batches: usize) -> Self {
         self.settings.accumulate = micro_batches;
+        self
+    }
+
+    /// Normalizes with the statistics of all replicas, on the CPU
+    /// ([`ExecutorBuilder::sync_batch_norm`](parareal::exec::ExecutorBuilder::sync_batch_norm)).
+    #[must_use]
+    pub fn sync_batch_norm(mut self) -> Self {
+        self.settings.sync_batch_norm = true;
         self
     }
 

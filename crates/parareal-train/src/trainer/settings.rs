@@ -33,6 +33,7 @@ pub(super) struct Settings {
     pub(super) threads: Option<usize>,
     pub(super) replicas: usize,
     pub(super) accumulate: usize,
+    pub(super) sync_batch_norm: bool,
     pub(super) devices: Vec<DeviceName>,
     pub(super) link_dtype: Option<LinkDtype>,
     pub(super) recompute: Option<usize>,
@@ -58,6 +59,7 @@ impl Default for Settings {
             threads: None,
             replicas: 1,
             accumulate: 1,
+            sync_batch_norm: false,
             devices: vec![DeviceName::cpu()],
             link_dtype: None,
             recompute: None,
@@ -88,6 +90,8 @@ struct Record {
     replicas: usize,
     /// The number of micro-batches if there are several.
     accumulate: Option<usize>,
+    /// `true`, or nothing.
+    sync_batch_norm: Option<bool>,
     device: Vec<String>,
     link_dtype: String,
     recompute: Option<usize>,
@@ -98,10 +102,11 @@ struct Record {
 }
 
 /// Entries that must be the same when a run is resumed.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "seed",
     "batch-size",
     "accumulate",
+    "sync-batch-norm",
     "units",
     "cuts",
     "learning-rate",
@@ -167,6 +172,7 @@ impl Settings {
             executor: settings.executor,
             replicas: settings.replicas,
             accumulate: settings.accumulate,
+            sync_batch_norm: settings.sync_batch_norm,
             link_dtype: settings.link_dtype.unwrap_or(LinkDtype::F32),
             devices: settings.devices,
             workers,
@@ -240,6 +246,7 @@ impl Settings {
             threads: config.threads,
             replicas: config.replicas,
             accumulate: Some(config.accumulate).filter(|&count| count > 1),
+            sync_batch_norm: config.sync_batch_norm.then_some(true),
             device: config.devices.iter().map(ToString::to_string).collect(),
             link_dtype: config.link_dtype.to_string(),
             recompute: config.recompute,

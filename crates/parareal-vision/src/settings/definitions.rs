@@ -458,6 +458,16 @@ settings! {
         may_change: true,
     }
 
+    /// Batch normalization with the statistics of all replicas
+    ///
+    /// Replicas then compute the step of one network on the whole batch. They wait for each other in each normalization. On
+    /// the CPU only.
+    "sync-batch-norm" sync_batch_norm: bool = [false] {
+        value_name: "true|false",
+        heading: Heading::Machine,
+        input: Input::Switch("true"),
+    }
+
     /// Element type of the tensors that ranks send to each other: f32 or bf16
     ///
     /// `bf16` halves the number of bytes and rounds the values. With `precision` bf16, they are sent as bf16 in any case.

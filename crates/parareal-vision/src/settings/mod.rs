@@ -92,7 +92,8 @@ mod tests {
             "recipe" => &["quick", "paper"],
             "dataset" => &["shapes", "mnist", "cifar10", "cifar100", "svhn", "folder"],
             "data-dir" | "init-from" => &["data", "/a b/c"],
-            "augment" | "trivial-augment" | "nesterov" | "decay-weights-only" => &["true", "false"],
+            "augment" | "trivial-augment" | "nesterov" | "decay-weights-only"
+            | "sync-batch-norm" => &["true", "false"],
             "network" => &["resnet-29", "wide-resnet-28-10"],
             "cuts" => &["even", "balanced", "2", "3,6"],
             "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],

@@ -37,6 +37,7 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// | [`segment_units`](Self::segment_units) | 4 |
 /// | [`recompute`](Self::recompute) | none |
 /// | [`accumulate`](Self::accumulate) | 1 micro-batch |
+/// | [`sync_batch_norm`](Self::sync_batch_norm) | each replica has statistics of its own |
 /// | `message_dtype` (feature `mpi`) | the type of states; a replica on a single rank sends no states |
 ///
 /// If a setting has no effect on the executor, starting it fails with [`ExecError::NoEffect`].
@@ -77,6 +78,7 @@ pub struct ExecutorBuilder<L> {
     segment_units: Option<usize>,
     recompute: Option<usize>,
     micro_batches: usize,
+    sync_batch_norm: bool,
     #[cfg(feature = "mpi")]
     message_dtype: Option<DType>,
 }
@@ -97,6 +99,7 @@ impl<L> ExecutorBuilder<L> {
             segment_units: None,
             recompute: None,
             micro_batches: 1,
+            sync_batch_norm: false,
             #[cfg(feature = "mpi")]
             message_dtype: None,
         }
@@ -189,6 +192,17 @@ impl<L> ExecutorBuilder<L> {
     #[must_use]
     pub fn accumulate(self, micro_batches: usize) -> Self {
         Self { micro_batches, ..self }
+    }
+
+    /// Normalizes with the statistics of all replicas: their sums, and those of their gradients, are added over the
+    /// replicas within each normalization. So replicas compute the step of one network on the whole batch. With
+    /// [`Self::accumulate`], the statistics are those of one micro-batch of every replica.
+    ///
+    /// This applies to the batch normalization of `parareal-kernels` on the CPU, not to `burn::nn::BatchNorm`. Workers
+    /// then execute their instructions in the order of the program ([`Program::in_order`](super::Program::in_order)).
+    #[must_use]
+    pub fn sync_batch_norm(self) -> Self {
+        Self { sync_batch_norm: true, ..self }
     }
 
     /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may have a
@@ -288,6 +302,7 @@ impl<L> ExecutorBuilder<L> {
         no_effect("workers", self.workers, reason)?;
         no_effect("subnetworks_per_worker", self.subnetworks_per_worker.as_ref(), reason)?;
         no_effect("replicas", self.replicas, reason)?;
+        no_effect("sync_batch_norm", self.sync_batch_norm.then_some(()), reason)?;
         let reason = "the sequential executor evaluates the whole network as one graph";
         no_effect("segment_units", self.segment_units, reason)?;
         no_effect("recompute", self.recompute, reason)?;
@@ -362,6 +377,10 @@ impl<L> ExecutorBuilder<L> {
         if !devices.iter().any(is_cpu) {
             no_effect("threads", self.threads, "no worker runs on the CPU")?;
         }
+        if self.sync_batch_norm && !devices.iter().all(is_cpu) {
+            let expected = "the CPU, whose normalizations can be synchronized";
+            return Err(setting("devices", "a device other than the CPU", expected));
+        }
         if self.recompute.is_some() {
             let reason = "`recompute` sets the units of a segment";
             no_effect("segment_units", self.segment_units, reason)?;
@@ -388,6 +407,7 @@ impl<L> ExecutorBuilder<L> {
             threads: self.threads.unwrap_or_else(|| (cores() / workers).max(1)),
             program,
             micro_batches: self.micro_batches,
+            sync_batch_norm: self.sync_batch_norm,
         })
     }
 }

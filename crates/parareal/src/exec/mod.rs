@@ -69,6 +69,7 @@ mod running_statistics;
 mod sequential;
 mod shared_parameters;
 mod state_kind;
+mod statistics_sum;
 mod step_failure;
 mod subnetwork_runner;
 mod subnetwork_time;

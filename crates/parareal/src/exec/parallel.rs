@@ -1,5 +1,6 @@
 //! The executor that runs subnetworks on parallel workers.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use super::loss::Loss;
 use super::program::{Program, ProgramOptions};
 use super::reducer::Reducer;
 use super::state_kind::StateKind;
+use super::statistics_sum::StatisticsSum;
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::SubnetworkRunner;
 use super::subnetwork_time::SubnetworkTime;
@@ -65,6 +67,8 @@ pub(super) struct WorkerSettings<L> {
     pub(super) program: ProgramOptions,
     /// Number of micro-batches of a replica in a step.
     pub(super) micro_batches: usize,
+    /// True if normalizations use the statistics of all replicas.
+    pub(super) sync_batch_norm: bool,
 }
 
 impl<N, L, P> ParallelExecutor<N, L, P>
@@ -96,6 +100,8 @@ where
         let pool = WorkerPool::new(P::SEVERAL);
         let micro_batches = settings.micro_batches;
         let program = Program::accumulating(&layout, cuts, settings.program, micro_batches)?;
+        // Replicas wait for each other within operations, so all must execute these in the same order.
+        let program = if settings.sync_batch_norm { program.in_order() } else { program };
         let mut this = Self {
             pool,
             transport,
@@ -128,9 +134,12 @@ where
     ) -> Result<(), ExecError> {
         let Self { pool, transport, layout, program, own, .. } = self;
         let (workers, replicas) = (own.workers.len(), own.replicas.len());
-        let mut all_reduces: Vec<_> = (0..workers)
-            .map(|worker| transport.all_reduces(worker, replicas).into_iter())
-            .collect();
+        let all_reduces = || -> Vec<_> {
+            let of_worker = |worker| transport.all_reduces(worker, replicas).into_iter();
+            (0..workers).map(of_worker).collect()
+        };
+        // Sums of statistics are waited for while sums of gradients are in progress.
+        let (mut gradient_sums, mut statistics_sums) = (all_reduces(), all_reduces());
         let devices = &settings.devices;
         // The devices of the workers of this process, in order.
         let device_of = |number: usize| &devices[number * devices.len() / (workers * replicas)];
@@ -152,8 +161,10 @@ where
                 let upstream = std::mem::replace(&mut upstream, next);
                 let (loss, optimizer) = (settings.loss.clone(), settings.optimizer.clone());
                 let collectives = transport.collectives(index, local);
-                let all_reduce = all_reduces[index].next().expect("there is one for each replica");
+                let [gradient_sum, statistics_sum] = [&mut gradient_sums, &mut statistics_sums]
+                    .map(|sums| sums[index].next().expect("there is one for each replica"));
                 let has_replicas = layout.replicas() > 1;
+                let is_synchronized = has_replicas && settings.sync_batch_norm;
                 let program = Arc::clone(program);
                 let build = move || Worker {
                     program,
@@ -166,7 +177,9 @@ where
                     upstream,
                     downstream,
                     collectives,
-                    reducer: has_replicas.then(|| Reducer::new(all_reduce)),
+                    reducer: has_replicas.then(|| Reducer::new(gradient_sum)),
+                    statistics: is_synchronized
+                        .then(|| Rc::new(StatisticsSum::new(statistics_sum))),
                     validation: None,
                 };
                 pool.spawn(layout.worker_number(replica, worker), held, build, threads)?;

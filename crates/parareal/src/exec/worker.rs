@@ -1,7 +1,9 @@
+use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
 use burn::tensor::{Device, Tensor};
+use parareal_autodiff::with_replica_sum;
 
 use super::batch_split::join;
 use super::clock::Clock;
@@ -11,6 +13,7 @@ use super::link::Link;
 use super::loss::Loss;
 use super::program::{Next, Operation, Program, Progress};
 use super::reducer::Reducer;
+use super::statistics_sum::StatisticsSum;
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
@@ -37,6 +40,8 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) collectives: C,
     /// Reductions over the replicas, if there are several.
     pub(super) reducer: Option<Reducer>,
+    /// Sums of statistics over the replicas, if normalizations are synchronized.
+    pub(super) statistics: Option<Rc<StatisticsSum>>,
     /// The subnetworks in evaluation mode, kept until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
@@ -104,7 +109,18 @@ where
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
             self.clock.begin(index, self.work(&step, operation));
-            random::in_step(step.key(), || self.execute(&mut step, operation))?;
+            let key = step.key();
+            match self.statistics.clone() {
+                None => random::in_step(key, || self.execute(&mut step, operation))?,
+                Some(statistics) => {
+                    let execute = || self.execute(&mut step, operation);
+                    let synchronized = || with_replica_sum(statistics.clone(), execute);
+                    random::in_step(key, synchronized)?;
+                    if statistics.is_disconnected() {
+                        return Err(Disconnected);
+                    }
+                }
+            }
             self.clock.end();
             progress.finish(index);
             if step.is_over {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
-use parareal_vision::{ClassificationRun, Config, Preparation, Settings};
+use parareal_vision::{ClassificationRun, Config, Precision, Preparation, Settings};
 
 use progress::Progress;
 
@@ -133,7 +133,10 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
             "cuts after units {}, which give the shortest predicted step (component times measured here with a \
              batch of {}); config.toml records these cuts",
             cuts.join(","),
-            count(config.run.batch_size, "image"),
+            count(
+                config.run.batch_size.div_ceil(config.run.replicas * config.run.accumulate),
+                "image"
+            ),
         ));
     }
     if summary.subnetworks > 1 {
@@ -143,6 +146,19 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
         note(&warning);
     }
     let devices: Vec<String> = config.run.devices.iter().map(ToString::to_string).collect();
+    let mut details = Vec::new();
+    if let Some(units) = config.run.kept_units(&config.network.cuts) {
+        details.push(format!("one state kept per {}", count(units, "unit")));
+    }
+    if config.network.net.precision() != Precision::default() {
+        details.push(format!("states in {}", config.network.net.precision()));
+    }
+    if config.run.accumulate > 1 {
+        details.push(format!("steps of {} micro-batches", config.run.accumulate));
+    }
+    if config.run.sync_batch_norm && config.run.replicas > 1 {
+        details.push("batch normalization over all replicas".into());
+    }
     note(&format!(
         "executor {}: {}{} of {} on {}{}",
         config.run.executor,
@@ -156,9 +172,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
         count(config.run.workers, "worker"),
         count(config.run.threads, "thread"),
         devices.join(", "),
-        config.run.kept_units(&config.network.cuts).map_or(String::new(), |units| {
-            format!(", one state kept per {}", count(units, "unit"))
-        }),
+        details.iter().map(|detail| format!(", {detail}")).collect::<String>(),
     ));
     let (train, test) = images;
     note(&format!(

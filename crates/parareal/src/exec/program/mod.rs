@@ -131,6 +131,18 @@ impl Program {
         Ok(Self { workers: workers.collect() })
     }
 
+    /// Returns the program in which each instruction is a successor of the previous one in its list, so that the order does
+    /// not depend on the arrival of messages. The coarse chain then waits for the fine work before it in the list.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        for worker in &mut self.workers {
+            for (index, instruction) in worker.instructions.iter_mut().enumerate().skip(1) {
+                instruction.after = vec![index - 1];
+            }
+        }
+        self
+    }
+
     /// Returns true if a simulation of one replica has executed all instructions.
     pub(crate) fn is_complete(&self, executed: &[Vec<SimulatedInstruction>]) -> bool {
         let counts = self.workers.iter().map(|own| own.instructions.len());
