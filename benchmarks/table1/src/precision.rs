@@ -3,7 +3,7 @@
 use crate::record::Results;
 use crate::row::Row;
 use crate::statistics::Mean;
-use crate::table::{counts, errors, groups, lines, remarks, with_error};
+use crate::table::{counts, errors, groups, lines, remarks_without_times, with_error};
 
 /// Returns the errors in each precision, with the paired differences to 32-bit floats.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
@@ -39,7 +39,12 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let text = "Test error after the last epoch: mean and standard error over seeds; differences are of runs with the \
                 same seed.";
-    format!("{}\n\n{}\n\n{}", counts(&all, results), lines(cells), remarks(text, &records, None))
+    format!(
+        "{}\n\n{}\n\n{}",
+        counts(&all, results),
+        lines(cells),
+        remarks_without_times(text, &records)
+    )
 }
 
 #[cfg(test)]

@@ -190,20 +190,7 @@ fn table(rows: &[&Row], results: &Results) -> String {
 /// Returns remarks on the runs: `text`, which explains the numbers, then when, where and how the runs were
 /// made. `times` are those of the wall clock, if they were measured apart from the runs.
 pub(crate) fn remarks(text: &str, records: &[&RunRecord], times: Option<&Times>) -> String {
-    let distinct = |of: fn(&RunRecord) -> String| {
-        let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
-        values.into_iter().collect::<Vec<_>>()
-    };
-    let list = |of| distinct(of).join(", ");
-    let runs = match records.iter().all(|record| record.runs_at_a_time == 1) {
-        true => "run",
-        false => "runs",
-    };
-    let runs_at_a_time = format!(
-        "{} {runs} at a time on {}",
-        distinct(|record| record.runs_at_a_time.to_string()).join(" or "),
-        list(|record| format!("{} cores of {}", record.cores, record.cpu)),
-    );
+    let runs_at_a_time = runs_at_a_time(records);
     let wall_clock = match times {
         None => format!("mean time of training without evaluations, {runs_at_a_time}"),
         Some(Times { cpu, cores, commit, date, .. }) => format!(
@@ -212,13 +199,7 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord], times: Option<&Times>)
              {runs_at_a_time}"
         ),
     };
-    let mut text = format!(
-        "{text} Wall clock: {wall_clock}. {} finished {} at {} {}.",
-        count(records.len(), "run"),
-        days(&distinct(|record| record.date.clone())),
-        if distinct(|record| record.commit.clone()).len() == 1 { "commit" } else { "commits" },
-        list(|record| record.commit.clone()),
-    );
+    let mut text = format!("{text} Wall clock: {wall_clock}. {}", finished(records));
     let shared = records.iter().filter(|record| record.shared_machine).count();
     if shared > 0 && times.is_none() {
         let _ = write!(
@@ -229,6 +210,43 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord], times: Option<&Times>)
         );
     }
     text
+}
+
+/// Returns remarks on runs whose times are not shown.
+pub(crate) fn remarks_without_times(text: &str, records: &[&RunRecord]) -> String {
+    format!("{text} Trained {}. {}", runs_at_a_time(records), finished(records))
+}
+
+/// Returns the distinct values of runs, sorted.
+fn distinct(records: &[&RunRecord], of: fn(&RunRecord) -> String) -> Vec<String> {
+    let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
+    values.into_iter().collect()
+}
+
+/// Returns the number of runs that were trained at a time, and the processors.
+fn runs_at_a_time(records: &[&RunRecord]) -> String {
+    let runs = match records.iter().all(|record| record.runs_at_a_time == 1) {
+        true => "run",
+        false => "runs",
+    };
+    let cpus = |record: &RunRecord| format!("{} cores of {}", record.cores, record.cpu);
+    format!(
+        "{} {runs} at a time on {}",
+        distinct(records, |record| record.runs_at_a_time.to_string()).join(" or "),
+        distinct(records, cpus).join(", "),
+    )
+}
+
+/// Returns the number of runs, with dates and commits.
+fn finished(records: &[&RunRecord]) -> String {
+    let commits = distinct(records, |record| record.commit.clone());
+    format!(
+        "{} finished {} at {} {}.",
+        count(records.len(), "run"),
+        days(&distinct(records, |record| record.date.clone())),
+        if commits.len() == 1 { "commit" } else { "commits" },
+        commits.join(", "),
+    )
 }
 
 /// Formats the range of a sorted list of dates.
