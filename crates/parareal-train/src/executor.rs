@@ -210,7 +210,7 @@ impl RunConfig {
             builder = builder.recompute(units);
         }
         builder = builder.accumulate(self.accumulate);
-        if self.sync_batch_norm && self.executor != ExecutorKind::Sequential {
+        if self.sync_batch_norm && self.replicas > 1 {
             builder = builder.sync_batch_norm();
         }
         Ok(match self.executor {

@@ -19,7 +19,7 @@ pub(crate) fn notes(
         rules.and_then(|(old, new)| schedule_note(old, new, saved.position, steps_per_epoch));
     let mut notes: Vec<String> = note.into_iter().collect();
     if before.replicas != now.replicas {
-        notes.push(replicas_note(before.replicas, now.replicas));
+        notes.push(replicas_note([before, now].map(|config| config.replicas), now.sync_batch_norm));
     }
     let devices = |config: &RunConfig| {
         let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
@@ -47,12 +47,17 @@ pub(crate) fn notes(
 }
 
 /// Describes the consequences of a changed number of replicas.
-fn replicas_note(before: usize, now: usize) -> String {
+fn replicas_note([before, now]: [usize; 2], sync_batch_norm: bool) -> String {
+    let (differs, layers) = match sync_batch_norm {
+        true => ("draws its own dropout masks", "dropout"),
+        false => (
+            "normalizes its own part of a batch and draws its own dropout masks",
+            "batch normalization or dropout",
+        ),
+    };
     format!(
-        "each batch is now split over {now} replicas instead of {before}: each replica normalizes \
-         its own part of a batch and draws its own dropout masks, so a run with batch \
-         normalization or dropout continues differently; any other run equals an uninterrupted one \
-         up to rounding"
+        "each batch is now split over {now} replicas instead of {before}: each replica {differs}, so a run with {layers} \
+         continues differently; any other run equals an uninterrupted one up to rounding"
     )
 }
 
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn other_replicas_matter_to_batch_normalization_and_dropout_only() {
-        let note = replicas_note(1, 2);
+        let note = replicas_note([1, 2], false);
         assert!(
             note.starts_with("each batch is now split over 2 replicas instead of 1: each replica")
         );

@@ -1,6 +1,7 @@
 //! Replicas with synchronized batch normalization compute the step of one network on the joined batch.
 
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use parareal::exec::ExecError;
 use parareal_models::{CoarseKind, ImageNetwork, UnitKind};
 use parareal_testing::{assert_close, assert_executors_agree, builder, init, start};
 
@@ -90,6 +91,34 @@ fn micro_batches_of_replicas_are_those_of_one_network() {
     assert!((found.loss - expected.loss).abs() < 1e-12);
     for (found, expected) in found.gradients.iter().zip(&expected.gradients) {
         assert_close(&found.data, &expected.data, 1e-10, &found.name);
+    }
+}
+
+/// The other replica does not wait for sums of the backward pass, and no replica is updated.
+#[test]
+fn a_target_that_is_invalid_in_one_replica_ends_the_step_in_all() {
+    let net = ImageNetwork::resnet(11).unwrap().with_width(2);
+    for (subnetworks, micro_batches) in [(1, 1), (2, 1), (2, 2)] {
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        let new = || {
+            let builder = builder().workers(subnetworks).threads(1).replicas(2);
+            let builder = builder.accumulate(micro_batches).sync_batch_norm();
+            start(builder, &net, &cuts, &init(1, DType::F32))
+        };
+        let (images, labels) = batch_of_size(32, 1, 3, DType::F32);
+        for wrong in [0, 5] {
+            let mut executor = new();
+            let mut classes: Vec<i64> = labels.to_data().iter::<i64>().collect();
+            classes[wrong] = 10;
+            let classes = Tensor::from_data(TensorData::new(classes, [6]), &Device::flex());
+            let error = executor.train_step(images.clone(), classes, 0.1);
+            assert!(matches!(error, Err(ExecError::Target(_))));
+            let (mut fresh, batch) = (new(), (images.clone(), labels.clone()));
+            let [found, expected] = [&mut executor, &mut fresh].map(|executor| {
+                executor.train_step(batch.0.clone(), batch.1.clone(), 0.1).unwrap()
+            });
+            assert_eq!(found.loss, expected.loss);
+        }
     }
 }
 

@@ -360,11 +360,11 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// devices, replicas, recomputation, link type and the vector instructions of the machine are the same. If
     /// one of them has changed, the result is the same up to rounding errors, and a note says so. A different
     /// number of replicas also changes the parts of a batch over which batch normalization computes its
-    /// statistics.
+    /// statistics, unless these are [those of all replicas](Self::sync_batch_norm).
     ///
     /// | setting | when a run is resumed |
     /// | --- | --- |
-    /// | seed, batch size, cuts, clipping, moving average, objective, entries of [`Self::setting`] | must be the same |
+    /// | seed, batch size, micro-batches, synchronization of batch normalization, cuts, clipping, moving average, objective, entries of [`Self::setting`] | must be the same |
     /// | learning rate | must give the same rates for all steps so far |
     /// | training and validation samples | must be the same; [`Source`] lists the checks |
     /// | epochs | may increase; a [`Schedule::cosine`] then spans all epochs |

@@ -377,6 +377,10 @@ impl<L> ExecutorBuilder<L> {
         if !devices.iter().any(is_cpu) {
             no_effect("threads", self.threads, "no worker runs on the CPU")?;
         }
+        if self.replicas.unwrap_or(1) == 1 {
+            let reason = "a single replica has the statistics of the whole batch";
+            no_effect("sync_batch_norm", self.sync_batch_norm.then_some(()), reason)?;
+        }
         if self.sync_batch_norm && !devices.iter().all(is_cpu) {
             let expected = "the CPU, whose normalizations can be synchronized";
             return Err(setting("devices", "a device other than the CPU", expected));

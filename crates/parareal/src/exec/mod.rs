@@ -41,7 +41,8 @@
 //! their running statistics, so that all replicas stay bitwise equal. A [`Layout`] describes the subnetworks
 //! that each rank, worker and replica holds. Batch normalization computes its statistics over the samples of
 //! one replica. So a step with `R` replicas is equivalent to a step of a serial program that accumulates
-//! gradients over `R` smaller batches, not to a step with one large batch.
+//! gradients over `R` smaller batches, not to a step with one large batch, unless the statistics are those of all replicas
+//! ([`ExecutorBuilder::sync_batch_norm`]).
 
 mod all_reduce;
 mod batch_split;

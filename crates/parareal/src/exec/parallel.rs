@@ -101,7 +101,8 @@ where
         let micro_batches = settings.micro_batches;
         let program = Program::accumulating(&layout, cuts, settings.program, micro_batches)?;
         // Replicas wait for each other within operations, so all must execute these in the same order.
-        let program = if settings.sync_batch_norm { program.in_order() } else { program };
+        let is_synchronized = settings.sync_batch_norm && layout.replicas() > 1;
+        let program = if is_synchronized { program.in_order() } else { program };
         let mut this = Self {
             pool,
             transport,

@@ -3,7 +3,7 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients, Tensor};
-use parareal_autodiff::{DeferredGradients, defer_weight_gradients};
+use parareal_autodiff::{DeferredGradients, defer_weight_gradients, replica_sum};
 
 use super::loss::{Loss, checked_loss};
 use super::step_failure::StepFailure;
@@ -206,11 +206,18 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         let corrected = corrected.leaf();
         let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
         let output = output.expect("the last subnetwork holds h");
-        let loss = checked_loss(loss, &output, target)?;
+        let loss = checked_loss(loss, &output, target);
+        // A replica that has no loss takes no part in the sums of the backward pass, so that the others must not wait for it.
+        let is_complete = replica_sum().is_none_or(|replicas| {
+            let mut failures = [if loss.is_err() { 1.0 } else { 0.0 }];
+            replicas.sum(&mut failures);
+            failures == [0.0]
+        });
+        let loss = loss?;
         let loss = if share == 1.0 { loss } else { loss.mul_scalar(share) };
         let value = loss.clone().inner();
         let mut rho = None;
-        if loss.is_tracked() {
+        if is_complete && loss.is_tracked() {
             let mut gradients = loss.backward();
             rho = corrected.take_gradient(&mut gradients);
             self.trained.collect(|module, into| module.postprocessing.visit(into), &mut gradients);
