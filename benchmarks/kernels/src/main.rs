@@ -120,6 +120,7 @@ fn run(batch: usize) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     allocator::retain();
+    SimdLevel::requested()?;
     let argument = |index: usize, default: usize| -> Result<usize, Box<dyn Error>> {
         std::env::args().nth(index).map_or(Ok(default), |text| Ok(text.parse()?))
     };

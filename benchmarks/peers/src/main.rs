@@ -21,6 +21,7 @@ use std::error::Error;
 use std::io::{self, BufRead};
 use std::time::Duration;
 
+use parareal_kernels::SimdLevel;
 use parareal_kernels::allocator::{self, MiMalloc};
 
 #[global_allocator]
@@ -49,6 +50,7 @@ fn serve(mut case: impl FnMut() -> Result<Duration>, before: f64) -> Result<()> 
 
 fn main() -> Result<()> {
     allocator::retain();
+    SimdLevel::requested()?;
     let before = memory::resident()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize| -> Result<usize> {

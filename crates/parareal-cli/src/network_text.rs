@@ -10,6 +10,7 @@ pub(crate) fn as_json(network: &NetworkConfig, summary: &Summary) -> Value {
     json!({
         "network": summary.network,
         "width": summary.width,
+        "precision": network.net.precision().to_string(),
         "classes": summary.classes,
         "subnetworks": summary.subnetworks,
         "coarse_unit": network.coarse_kind.to_string(),

@@ -8,7 +8,7 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
 
 use crate::conv::PreactivationConv;
@@ -153,13 +153,26 @@ fn geometries(
     residual: &Residual<'_>,
 ) -> Option<Vec<Geometry>> {
     let mut shape = input.dims();
+    let products = match input.dtype() {
+        DType::BF16 => SimdLevel::current().bf16_products(),
+        _ => None,
+    };
     let mut geometries = Vec::with_capacity(layers.len());
     for layer in layers {
         let [batch, height, width, in_channels] = shape;
         let [out_channels, channels, kernel, columns] = layer.weight.dims();
         let (stride, padding) = (layer.options.stride, layer.options.padding);
-        let geometry =
-            Geometry { batch, height, width, in_channels, out_channels, kernel, stride, padding };
+        let geometry = Geometry {
+            batch,
+            height,
+            width,
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+            products,
+        };
         let fits = layer.normalization.as_ref().is_none_or(|normalization| {
             let sizes = [normalization.scale.dims(), normalization.shift.dims()];
             let fits = |given: &ChannelStatistics| {

@@ -6,9 +6,15 @@ use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
 
+use crate::cpu::bf16_product::Bf16Products;
+
 /// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SimdLevel {
+    /// Sixteen lanes, and products of tiles of bfloat16 numbers: AVX-512 with AMX-BF16.
+    Amx,
+    /// Sixteen lanes, and dot products of bfloat16 numbers: AVX-512 with AVX512-BF16.
+    Avx512Bf16,
     /// Sixteen lanes: AVX-512 (x86-64-v4).
     Avx512,
     /// Eight lanes: AVX2 with FMA (x86-64-v3).
@@ -50,11 +56,14 @@ impl fmt::Display for UnknownSimdLevel {
 
 impl Error for UnknownSimdLevel {}
 
-/// The environment variable that forces a level: `avx512`, `avx2`, `neon` or `portable`.
+/// The environment variable that forces a level: `amx`, `avx512-bf16`, `avx512`, `avx2`, `neon`
+/// or `portable`.
 const VARIABLE: &str = "PARAREAL_SIMD";
 
 impl SimdLevel {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 6] = [
+        (Self::Amx, "amx"),
+        (Self::Avx512Bf16, "avx512-bf16"),
         (Self::Avx512, "avx512"),
         (Self::Avx2, "avx2"),
         (Self::Neon, "neon"),
@@ -66,7 +75,8 @@ impl SimdLevel {
         Self::ALL.into_iter().find(|(level, _)| *level == self).map_or("portable", |(_, name)| name)
     }
 
-    /// Returns the levels that this machine supports, widest first.
+    /// Returns the levels that this machine supports, widest first. Asks the system for the permission to use AMX, if the
+    /// machine has it.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().map(|(level, _)| level).filter(|level| level.is_available()).collect()
     }
@@ -74,6 +84,8 @@ impl SimdLevel {
     fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            Self::Amx => Bf16Products::has_amx(),
+            Self::Avx512Bf16 => Bf16Products::has_dot() && Self::Avx512.is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::try_new().is_some(),
             #[cfg(target_arch = "x86_64")]
@@ -96,18 +108,36 @@ impl SimdLevel {
     }
 
     fn named(name: &str) -> Result<Self, UnknownSimdLevel> {
-        let found = Self::available().into_iter().find(|level| level.name() == name);
+        let found = Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(level, _)| level);
+        let found = found.filter(|level| level.is_available());
         found.ok_or_else(|| UnknownSimdLevel { value: name.into() })
     }
 
-    /// Returns the level in use: the [requested](Self::requested) one, or the widest one that this machine supports if
-    /// none or an unknown one is requested.
+    /// Returns the level in use: the [requested](Self::requested) one, or the [default](Self::preferred) if none or an
+    /// unknown one is requested.
     pub fn current() -> Self {
         static LEVEL: OnceLock<SimdLevel> = OnceLock::new();
         *LEVEL.get_or_init(|| {
             let requested = Self::requested().ok().flatten();
-            requested.unwrap_or_else(|| Self::available()[0])
+            requested.unwrap_or_else(Self::preferred)
         })
+    }
+
+    /// Returns the level that is used if none is requested: the widest one that this machine supports and that was measured
+    /// to be the fastest. [`Self::Amx`] was not measured yet. [`Self::Avx512Bf16`] is slower than [`Self::Avx512`] on the
+    /// Intel processors on which it was measured, which take two cycles for a dot product of two vectors.
+    pub fn preferred() -> Self {
+        let measured = [Self::Avx512, Self::Avx2, Self::Neon];
+        measured.into_iter().find(|level| level.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Returns the instructions of this level for products of bfloat16 numbers.
+    pub(crate) fn bf16_products(self) -> Option<Bf16Products> {
+        match self {
+            Self::Amx => Some(Bf16Products::Amx),
+            Self::Avx512Bf16 => Some(Bf16Products::Dot),
+            _ => None,
+        }
     }
 
     /// Runs a kernel with the instructions of this level, or with portable code if they are not
@@ -115,7 +145,7 @@ impl SimdLevel {
     pub(crate) fn run<K: WithSimd>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
+            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => {
                 if let Some(simd) = pulp::x86::V4::try_new() {
                     return Simd::vectorize(simd, kernel);
                 }

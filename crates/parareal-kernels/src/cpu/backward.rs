@@ -19,6 +19,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use crate::cpu::bf16_product;
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
 use crate::cpu::element::{Element, narrow_sum, widen_all, widened};
@@ -29,9 +30,10 @@ use crate::cpu::gradients::{GradientMask, Gradients};
 use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window, correlate};
 use crate::cpu::microkernel::tile_width;
 use crate::cpu::norm_gradient::DeltaSource;
+use crate::cpu::packed_weight::Scratch;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
-use crate::cpu::winograd::{self, InverseTransformKernel, Scratch, scratch_slice};
+use crate::cpu::winograd::{self, InverseTransformKernel, scratch_slice};
 use crate::simd::SimdLevel;
 
 impl<E: Element> Convolution<'_, E> {
@@ -186,6 +188,7 @@ impl<E: Element> Backward<'_, E> {
         let mut wide = vec![0.0; if E::IS_F32 { 0 } else { block * channels }];
         let buffered = requested && (self.convolution.activation.is_some() || !E::IS_F32);
         let mut delta = vec![0.0; if buffered { block * in_channels } else { 0 }];
+        let mut scratch = Scratch::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
@@ -201,7 +204,7 @@ impl<E: Element> Backward<'_, E> {
                     let grid = Grid { values, row: 0, channels: in_channels };
                     let gradient = padded_pixels(gradient, channels, padded, &mut filled);
                     let to = done.weight.as_mut_ptr();
-                    correlate(simd, grid, window, gradient, channels, padded, to);
+                    self.correlate(simd, (grid, window), gradient, padded, to, &mut scratch);
                 }
                 let to = match self.delta {
                     Delta::NotRequested => None,
@@ -218,11 +221,10 @@ impl<E: Element> Backward<'_, E> {
                     input_gradient_pointwise(
                         simd,
                         self.phases,
-                        gradient,
-                        channels,
-                        delta,
-                        in_channels,
+                        (gradient, channels),
+                        (delta, in_channels),
                         prefetch,
+                        &mut scratch,
                     );
                     let x = input.as_ptr();
                     let operands = ReluGradient { pixels, x, gradient: delta, to };
@@ -282,11 +284,12 @@ impl<E: Element> Backward<'_, E> {
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
                         let gradient = Grid { values, row: gradient_row, channels };
-                        winograd::correlate(simd, tile, grid, window, gradient, to, &mut scratch);
+                        let scratch = &mut scratch.winograd;
+                        winograd::correlate(simd, tile, grid, window, gradient, to, scratch);
                     } else {
                         let (gradient, to) =
                             (padded_pixels(values, channels, padded, &mut filled), to.as_mut_ptr());
-                        correlate(simd, grid, window, gradient, channels, padded, to);
+                        self.correlate(simd, (grid, window), gradient, padded, to, &mut scratch);
                     }
                 }
                 if let Some(to) = stored {
@@ -333,6 +336,34 @@ impl<E: Element> Backward<'_, E> {
                     let operands = ReluGradient { pixels, x: input, gradient: delta, to };
                     self.relu_backward(simd, operands, &mut done.sums);
                 }
+            }
+        }
+    }
+
+    /// Adds the gradient of the kernel to `to`, in the layout of [`correlate`].
+    ///
+    /// # Safety
+    /// As for [`correlate`], on a machine that has the instructions of the geometry.
+    #[inline(always)]
+    unsafe fn correlate<S: Simd>(
+        &self,
+        simd: S,
+        (grid, window): (Grid<'_>, Window),
+        gradient: *const f32,
+        padded: usize,
+        to: *mut f32,
+        scratch: &mut Scratch,
+    ) {
+        let geometry = self.convolution.geometry;
+        let operands = (grid, window);
+        // SAFETY: as the caller promises.
+        unsafe {
+            let done = geometry.products.is_some_and(|products| {
+                let scratch = &mut scratch.tiles;
+                bf16_product::correlate(products, operands, gradient, padded, to, scratch)
+            });
+            if !done {
+                correlate(simd, grid, window, gradient, geometry.out_channels, padded, to);
             }
         }
     }

@@ -25,6 +25,8 @@ impl<E: Element> Convolution<'_, E> {
     pub(crate) fn check(&self) {
         let geometry = &self.geometry;
         assert!(geometry.is_supported(), "{geometry:?}");
+        // Products of 32-bit floats may have an addend, which those of bfloat16 numbers do not support.
+        assert!(geometry.products.is_none() || !E::IS_F32, "{geometry:?}");
         assert_eq!(self.input.len(), geometry.input_len());
         assert_eq!(self.weight.len(), geometry.weight_len());
         if let Some(activation) = self.activation {

@@ -101,7 +101,7 @@ impl Element for bf16 {
 
 /// Rounds the bits of a 32-bit float to those of a bfloat16. NaN stays NaN.
 #[inline(always)]
-fn rounded(bits: u32) -> u16 {
+pub(super) fn rounded(bits: u32) -> u16 {
     // Half of the last place that is kept, or one less if that place is even.
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     // The quiet bit is among the 16 bits that are kept.

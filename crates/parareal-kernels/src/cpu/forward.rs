@@ -10,9 +10,9 @@ use super::element::{Element, narrow_sum};
 use super::geometry::Geometry;
 use super::implicit_gemm::{Grid, OutputView, Prefetch, Window};
 use super::moments::Moments;
-use super::packed_weight::PackedWeight;
+use super::packed_weight::{PackedWeight, Scratch};
 use super::shared_slice::{SharedSlice, vec_written_by};
-use super::winograd::{Scratch, scratch_slice};
+use super::winograd::scratch_slice;
 use crate::simd::SimdLevel;
 
 impl<E: Element> Convolution<'_, E> {
@@ -64,8 +64,8 @@ impl WithSimd for PackForward<'_> {
             let (place, channel) = (step / in_channels, step % in_channels);
             [channel * places + place, in_channels * places]
         };
-        let tile = self.geometry.winograd_tile();
-        PackedWeight::pack(simd, tile, places, [in_channels, out_channels], self.weight, place)
+        let channels = [in_channels, out_channels];
+        PackedWeight::pack(simd, self.geometry, [kernel; 2], channels, self.weight, place)
     }
 }
 

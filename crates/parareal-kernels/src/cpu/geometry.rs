@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::cpu::bf16_product::Bf16Products;
+
 /// Number of tiles from which on an image is computed alone.
 const MIN_GROUP_TILES: usize = 16;
 
@@ -24,6 +26,8 @@ pub(crate) struct Geometry {
     pub(crate) stride: usize,
     /// Rows and columns of zeros on each side.
     pub(crate) padding: usize,
+    /// Instructions for products of bfloat16 numbers, which this machine has; `None` to multiply 32-bit floats.
+    pub(crate) products: Option<Bf16Products>,
 }
 
 impl Geometry {

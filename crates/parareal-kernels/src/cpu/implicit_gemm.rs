@@ -71,8 +71,9 @@ impl Prefetch {
         }
     }
 
+    /// Prefetches what belongs to these pixels of the product.
     #[inline(always)]
-    fn issue(self, pixel: usize, pixels: usize) {
+    pub(crate) fn issue(self, pixel: usize, pixels: usize) {
         for (from, size) in self.from.into_iter().zip(self.pixel) {
             if !from.is_null() {
                 prefetch_lines(from.wrapping_add(pixel * size), pixels * size);
@@ -96,7 +97,7 @@ fn prefetch_lines(from: *const u8, count: usize) {
 
 impl Grid<'_> {
     /// Returns true if all positions of the window are within the grid.
-    fn holds(&self, window: Window) -> bool {
+    pub(crate) fn holds(&self, window: Window) -> bool {
         let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;
         let rows = window.images * seen(window.rows, window.kernel[0]) - 1;
         let columns = seen(window.columns, window.kernel[1]);

@@ -1,6 +1,9 @@
 //! Forward and backward passes over slices on the CPU, independent of Burn.
 
 mod backward;
+// Other machines do not have such instructions.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused))]
+pub(crate) mod bf16_product;
 mod chunks;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;

@@ -18,6 +18,7 @@ use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::Gradients;
 use crate::cpu::implicit_gemm::Prefetch;
+use crate::cpu::packed_weight::Scratch;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
 use crate::simd::SimdLevel;
@@ -164,6 +165,7 @@ impl<E: Element> NormGradient<'_, E> {
         let mut recomputed = vec![0.0; if is_recomputed { block * in_channels } else { 0 }];
         let is_wide = E::IS_F32 || !is_recomputed;
         let mut wide = vec![0.0; if is_wide { 0 } else { block * channels }];
+        let mut scratch = Scratch::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
@@ -193,11 +195,10 @@ impl<E: Element> NormGradient<'_, E> {
                         input_gradient_pointwise(
                             simd,
                             phases,
-                            gradient,
-                            channels,
-                            delta,
-                            in_channels,
+                            (gradient, channels),
+                            (delta, in_channels),
                             prefetch,
+                            &mut scratch,
                         );
                         input_gradient::<S, E, f32, true, ADD>(
                             simd, correction, x, delta, to, pixels,

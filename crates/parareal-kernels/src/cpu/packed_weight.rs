@@ -2,36 +2,51 @@
 
 use pulp::Simd;
 
+use crate::cpu::bf16_product::{PairedPanels, TileScratch};
+use crate::cpu::geometry::Geometry;
 use crate::cpu::implicit_gemm::{Grid, OutputView, Panels, Window, convolve};
-use crate::cpu::winograd::{Scratch, Tile, TransformedKernel};
+use crate::cpu::winograd::{self, TransformedKernel};
+
+/// Reusable working memory of the algorithms.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) winograd: winograd::Scratch,
+    pub(crate) tiles: TileScratch,
+}
 
 pub(crate) enum PackedWeight {
     /// For matrix products.
     Direct(Panels),
     /// For Winograd's algorithm.
     Winograd(TransformedKernel),
+    /// For products of bfloat16 numbers.
+    Paired(PairedPanels),
 }
 
 impl PackedWeight {
-    /// Packs a kernel with `places` positions. A `step` is an index into `[position, in_channels]`.
-    /// The value in `column` at `step` is `weight[first + column · stride]`, where
-    /// `[first, stride] = place(step)`.
+    /// Packs a kernel of these rows and columns. A `step` is an index into `[row, column, in_channels]`. The value in
+    /// `column` at `step` is `weight[first + column · stride]`, where `[first, stride] = place(step)`.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         simd: S,
-        tile: Option<Tile>,
-        places: usize,
+        geometry: &Geometry,
+        kernel: [usize; 2],
         [in_channels, out_channels]: [usize; 2],
         weight: &[f32],
         place: impl Fn(usize) -> [usize; 2],
     ) -> Self {
-        match tile {
-            Some(tile) => {
-                let channels = [in_channels, out_channels];
-                Self::Winograd(TransformedKernel::pack(simd, tile, channels, weight, place))
-            }
+        let channels = [in_channels, out_channels];
+        if let Some(tile) = geometry.winograd_tile() {
+            return Self::Winograd(TransformedKernel::pack(simd, tile, channels, weight, place));
+        }
+        let paired = geometry
+            .products
+            .and_then(|products| PairedPanels::pack(products, kernel, channels, weight, &place));
+        match paired {
+            Some(paired) => Self::Paired(paired),
             None => {
-                Self::Direct(Panels::pack::<S>(places * in_channels, out_channels, weight, place))
+                let depth = kernel[0] * kernel[1] * in_channels;
+                Self::Direct(Panels::pack::<S>(depth, out_channels, weight, place))
             }
         }
     }
@@ -41,7 +56,8 @@ impl PackedWeight {
     /// # Safety
     /// The grid can be read at all positions of the window. `rows · columns` output pixels can be
     /// written, and the addend, if not null, can be read for the same pixels. The window is the one
-    /// for which the kernel was packed.
+    /// for which the kernel was packed. The machine has the instructions of the geometry, which are used only where there
+    /// is no addend.
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
@@ -55,7 +71,12 @@ impl PackedWeight {
         unsafe {
             match self {
                 Self::Direct(panels) => convolve(simd, grid, window, panels, place),
-                Self::Winograd(filter) => filter.convolve(simd, grid, window, place, scratch),
+                Self::Winograd(filter) => {
+                    filter.convolve(simd, grid, window, place, &mut scratch.winograd);
+                }
+                Self::Paired(panels) => {
+                    panels.convolve(grid, window, place, &mut scratch.tiles);
+                }
             }
         }
     }

@@ -7,8 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::geometry::Geometry;
 use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window};
-use crate::cpu::packed_weight::PackedWeight;
-use crate::cpu::winograd::Scratch;
+use crate::cpu::packed_weight::{PackedWeight, Scratch};
 
 /// The input pixels of one phase of the stride: every `stride`-th pixel of every `stride`-th row,
 /// starting at `first`. The forward pass multiplies all of them by the same positions of the
@@ -72,11 +71,11 @@ impl WithSimd for PackPhases<'_> {
                     [0, 1].map(|axis| lowest[axis] + stride * (places[axis] - 1 - flipped[axis]));
                 [channel * in_channels * kernel * kernel + row * kernel + line, kernel * kernel]
             };
-            let (tile, count) = (geometry.winograd_tile(), places[0] * places[1]);
             let channels = [out_channels, in_channels];
             let mut packed = None;
-            if count > 0 {
-                packed = Some(PackedWeight::pack(simd, tile, count, channels, self.weight, place));
+            if places[0] * places[1] > 0 {
+                let weight = self.weight;
+                packed = Some(PackedWeight::pack(simd, &geometry, places, channels, weight, place));
             }
             phases.push(StridePhase { first, start, kernel: places, packed });
         }
@@ -92,11 +91,10 @@ impl WithSimd for PackPhases<'_> {
 pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     simd: S,
     phases: &[StridePhase],
-    gradient: &[f32],
-    channels: usize,
-    to: *mut f32,
-    in_channels: usize,
+    (gradient, channels): (&[f32], usize),
+    (to, in_channels): (*mut f32, usize),
     prefetch: Prefetch,
+    scratch: &mut Scratch,
 ) {
     let [StridePhase { packed: Some(packed), .. }] = phases else {
         unreachable!("without a stride there is one phase, and outputs depend on it")
@@ -107,5 +105,5 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     let place =
         OutputView { prefetch, ..OutputView::dense(to, columns, in_channels, std::ptr::null()) };
     // SAFETY: as the caller promises.
-    unsafe { packed.convolve(simd, grid, window, place, &mut Scratch::default()) };
+    unsafe { packed.convolve(simd, grid, window, place, scratch) };
 }

@@ -79,7 +79,9 @@ impl Geometry {
     /// computed by tiles.
     pub(crate) fn winograd_tile(&self) -> Option<Tile> {
         let [rows, columns] = self.output();
-        let supported = self.kernel == 3
+        let is_replaced = self.products.is_some_and(|products| products.replace_winograd(columns));
+        let supported = !is_replaced
+            && self.kernel == 3
             && self.stride == 1
             && [self.in_channels, self.out_channels]
                 .iter()

@@ -1,0 +1,103 @@
+//! Weight gradients as tile products whose depth are pixels.
+
+use super::Bf16Products;
+use super::operands::{panels, planes};
+use super::tile::{
+    Destination, MAX_PANELS, Operands, PANEL, Shape, TILE, TileScratch, Tiles, step_depth,
+};
+use crate::cpu::implicit_gemm::{Grid, Window};
+
+/// Division of a row of output pixels into steps.
+struct Steps {
+    /// Pixels of a step.
+    depth: usize,
+    /// Steps of a row.
+    count: usize,
+}
+
+impl Steps {
+    /// Returns the steps of a weight gradient, `None` if it is not supported.
+    fn new(window: Window, channels: usize, padded: usize) -> Option<Self> {
+        let fits = window.stride == 1
+            && window.images == 1
+            && padded.is_multiple_of(TILE)
+            && (channels < TILE || channels.is_multiple_of(TILE));
+        let is_row = window.rows == 1 && window.kernel == [1, 1];
+        let depth = match fits {
+            false => return None,
+            // Zeros may follow a single row.
+            true if is_row => 2 * TILE,
+            true => step_depth(window.columns)?,
+        };
+        Some(Self { depth, count: window.columns.div_ceil(depth) })
+    }
+}
+
+/// Adds the gradient of a kernel to `to`, in the layout of [`implicit_gemm::correlate`]. Returns false, and adds nothing, if
+/// its sizes are not supported.
+///
+/// [`implicit_gemm::correlate`]: crate::cpu::implicit_gemm::correlate
+///
+/// # Safety
+/// The machine has the instructions. The grid can be read at all positions of the window. `gradient` has `rows · columns`
+/// contiguous pixels of `padded` values each. `to` has room for the whole gradient.
+#[inline(never)]
+pub(crate) unsafe fn correlate(
+    products: Bf16Products,
+    (grid, window): (Grid<'_>, Window),
+    gradient: *const f32,
+    padded: usize,
+    to: *mut f32,
+    scratch: &mut TileScratch,
+) -> bool {
+    debug_assert!(grid.holds(window));
+    let channels = grid.channels;
+    let Some(Steps { depth, count }) = Steps::new(window, channels, padded) else { return false };
+    let [kernel_rows, kernel_columns] = window.kernel;
+    // Pixels of a row of the grid; a single row has no stride.
+    let row = if window.rows * kernel_rows == 1 { window.columns } else { grid.row / channels };
+    let used = (window.rows + kernel_rows - 2) * row + window.columns + kernel_columns - 1;
+    let most = used.max(count * depth).next_multiple_of(2);
+    let TileScratch { pairs, planes: room, panels: right, .. } = scratch;
+    let values = &grid.values[..used * channels];
+    let (left, pitch) = planes(values, channels, most, [pairs, room]);
+    // SAFETY: the gradient has these pixels.
+    let gradient =
+        unsafe { std::slice::from_raw_parts(gradient, window.rows * window.columns * padded) };
+    let right = panels(gradient, padded, depth, right);
+    let rows = channels.min(TILE);
+    let total = padded / TILE;
+    // SAFETY: the machine has the instructions, as the caller promises. There are channels, the depth is even and a tile has
+    // room for it, and these are the only tiles until this function returns.
+    let tiles = unsafe { Tiles::new(products, Shape { rows, depth }) };
+    for kernel_row in 0..kernel_rows {
+        for kernel_column in 0..kernel_columns {
+            for channel in (0..channels).step_by(TILE) {
+                for first in (0..total).step_by(MAX_PANELS) {
+                    let panels = MAX_PANELS.min(total - first);
+                    let plane = left[channel * pitch..].as_ptr().cast::<u16>();
+                    let step = (kernel_row * kernel_columns + kernel_column) * channels + channel;
+                    // SAFETY: the last pixel that is read is the last one of the last row for the last place of the kernel.
+                    // It is within the planes, which have `most` pixels: `depth · count` is the number of columns, or
+                    // there is a single row, and `most` is at least that. The panels have all steps. `to` has room for the
+                    // whole gradient, as the caller promises.
+                    unsafe {
+                        let operands = Operands {
+                            runs: window.rows,
+                            steps: count,
+                            a: plane.add(kernel_row * row + kernel_column),
+                            pitch: 2 * pitch,
+                            run: row,
+                            b: right[first * PANEL..].as_ptr(),
+                            step: total * PANEL,
+                            panels,
+                        };
+                        let to = to.add(step * padded + first * TILE);
+                        tiles.multiply(operands, Destination { to, pitch: padded, adds: true });
+                    }
+                }
+            }
+        }
+    }
+    true
+}

@@ -1,0 +1,249 @@
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx_emulator;
+
+use half::bf16;
+
+use super::Bf16Products;
+use super::tile::{Destination, MAX_PANELS, Operands, PANEL, Shape, TILE, Tiles, step_depth};
+use crate::cpu::convolution::Convolution;
+use crate::cpu::geometry::Geometry;
+use crate::cpu::gradients::GradientMask;
+use crate::simd::SimdLevel;
+
+/// Returns the instructions of this machine, those that can be emulated, and the portable code.
+fn all() -> Vec<Bf16Products> {
+    let mut all = vec![Bf16Products::Portable];
+    all.extend(Bf16Products::has_dot().then_some(Bf16Products::Dot));
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    {
+        if !Bf16Products::has_amx() {
+            amx_emulator::install();
+        }
+        all.push(Bf16Products::Amx);
+    }
+    all
+}
+
+/// Small whole numbers, whose products and sums have no rounding errors.
+fn small(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|index| ((index * 7 + index / 5 + seed) % 9) as f32 - 4.0).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u16> {
+    values.iter().map(|&value| bf16::from_f32(value).to_bits()).collect()
+}
+
+/// Memory of which the page after the last value cannot be accessed.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+struct Guarded<T> {
+    pages: *mut libc::c_void,
+    bytes: usize,
+    len: usize,
+    values: *mut T,
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+impl<T: Copy> Guarded<T> {
+    const PAGE: usize = 4096;
+
+    fn new(values: &[T]) -> Self {
+        let own = size_of_val(values).next_multiple_of(Self::PAGE);
+        let bytes = own + Self::PAGE;
+        // SAFETY: new memory is mapped, and its last page is protected. The values fit in before that page.
+        unsafe {
+            let (access, kind) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let pages = libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0);
+            assert_ne!(pages, libc::MAP_FAILED);
+            let guard = pages.byte_add(own);
+            assert_eq!(libc::mprotect(guard, Self::PAGE, libc::PROT_NONE), 0);
+            let start = guard.cast::<T>().sub(values.len());
+            start.copy_from_nonoverlapping(values.as_ptr(), values.len());
+            Self { pages, bytes, len: values.len(), values: start }
+        }
+    }
+
+    fn slice(&self) -> &[T] {
+        // SAFETY: these values were written by `new`.
+        unsafe { std::slice::from_raw_parts(self.values, self.len) }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        // SAFETY: the memory was mapped by `new`.
+        unsafe { libc::munmap(self.pages, self.bytes) };
+    }
+}
+
+/// The sanitizers do not see what inline assembly accesses, so all operands end at a page that cannot be accessed.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn products_are_exact_and_stay_within_their_operands() {
+    for products in all() {
+        for rows in [1, 5, 8, 16] {
+            for (depth, steps, runs) in [(2, 1, 1), (16, 1, 2), (24, 2, 3), (32, 3, 1)] {
+                for panels in 1..=MAX_PANELS {
+                    for adds in [false, true] {
+                        check_product(products, Shape { rows, depth }, [runs, steps], panels, adds);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn check_product(
+    products: Bf16Products,
+    shape: Shape,
+    [runs, steps]: [usize; 2],
+    panels: usize,
+    adds: bool,
+) {
+    let Shape { rows, depth } = shape;
+    // Rows and runs of the left operand overlap, as those of an image do.
+    let (pitch, run) = (depth, steps * depth + 3);
+    let left = small((runs - 1) * run + (rows - 1) * pitch + steps * depth, 1);
+    let step = panels * PANEL;
+    let right = small(2 * (runs * steps * step), 2);
+    let columns = panels * TILE;
+    let row = columns + 5;
+    let before = small((rows - 1) * row + columns, 3);
+    let mut expected = before.clone();
+    for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+        let mut sum = if adds { before[y * row + x] } else { 0.0 };
+        for index in 0..runs * steps {
+            for k in 0..depth {
+                let a = left[index / steps * run + index % steps * depth + y * pitch + k];
+                let pair = index * step + x / TILE * PANEL + k / 2 * TILE + x % TILE;
+                sum += a * right[2 * pair + k % 2];
+            }
+        }
+        expected[y * row + x] = sum;
+    }
+    // The last panel ends with the last pair of its step.
+    let pairs: Vec<u32> =
+        bits(&right).chunks(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect();
+    let used = pairs.len() - PANEL + depth / 2 * TILE;
+    let (a, b) = (Guarded::new(&bits(&left)), Guarded::new(&pairs[..used]));
+    let to = Guarded::new(&before);
+    // SAFETY: the machine has the instructions, and the operands have these sizes.
+    unsafe {
+        let tiles = Tiles::new(products, shape);
+        let a = a.values;
+        let operands = Operands { runs, steps, a, pitch, run, b: b.values, step, panels };
+        tiles.multiply(operands, Destination { to: to.values, pitch: row, adds });
+    }
+    assert_eq!(to.slice(), expected, "{products:?} {shape:?} {runs} {steps} {panels} {adds}");
+}
+
+#[test]
+fn steps_divide_a_run() {
+    let depths = [9, 10, 16, 27, 36, 48, 64, 96, 100, 576].map(step_depth);
+    let expected = [None, Some(10), Some(16), None, Some(18), Some(24), Some(32), Some(32)];
+    assert_eq!(depths[..8], expected);
+    assert_eq!(depths[8..], [Some(20), Some(32)]);
+    assert_eq!(step_depth(0), None);
+}
+
+/// Output with the gradient as residual, gradient of the input, and gradient of the weight, number by number.
+fn reference(
+    geometry: &Geometry,
+    input: &[f32],
+    gradient: &[f32],
+    weight: &[f32],
+) -> [Vec<f32>; 3] {
+    let &Geometry { batch, height, width, in_channels, out_channels, kernel, .. } = geometry;
+    let [rows, columns] = geometry.output();
+    let (mut output, mut by_input) = (gradient.to_vec(), vec![0.0; input.len()]);
+    let mut by_weight = vec![0.0; weight.len()];
+    for pixel in 0..batch * rows * columns {
+        let (image, y, x) = (pixel / columns / rows, pixel / columns % rows, pixel % columns);
+        for place in 0..kernel * kernel {
+            let from = |at: usize, offset: usize, size: usize| {
+                (at * geometry.stride + offset)
+                    .checked_sub(geometry.padding)
+                    .filter(|&at| at < size)
+            };
+            let (row, column) = (from(y, place / kernel, height), from(x, place % kernel, width));
+            let Some((row, column)) = row.zip(column) else { continue };
+            for (to, channel) in
+                (0..out_channels).flat_map(|to| (0..in_channels).map(move |from| (to, from)))
+            {
+                let source = ((image * height + row) * width + column) * in_channels + channel;
+                let (target, factor) = (
+                    pixel * out_channels + to,
+                    (to * in_channels + channel) * kernel * kernel + place,
+                );
+                output[target] += input[source] * weight[factor];
+                by_input[source] += gradient[target] * weight[factor];
+                by_weight[factor] += gradient[target] * input[source];
+            }
+        }
+    }
+    [output, by_input, by_weight]
+}
+
+/// Convolutions of small whole numbers, and their gradients, have no error but that of storing a result.
+#[test]
+fn convolutions_and_their_gradients_are_exact() {
+    let sizes = |batch, size: [usize; 2], channels: [usize; 2], kernel, stride| Geometry {
+        batch,
+        height: size[0],
+        width: size[1],
+        in_channels: channels[0],
+        out_channels: channels[1],
+        kernel,
+        stride,
+        padding: kernel / 2,
+        products: None,
+    };
+    for geometry in [
+        // Pointwise, with blocks of all sizes, several panels, and columns that do not fill one.
+        sizes(3, [5, 7], [16, 16], 1, 1),
+        sizes(2, [16, 16], [64, 16], 1, 1),
+        sizes(2, [9, 9], [16, 96], 1, 1),
+        sizes(1, [6, 6], [20, 24], 1, 1),
+        sizes(1, [1, 1], [32, 40], 1, 1),
+        // Images wider and narrower than a tile, with and without whole steps of pixels.
+        sizes(2, [32, 32], [16, 16], 3, 1),
+        sizes(2, [8, 8], [32, 64], 3, 1),
+        sizes(2, [6, 20], [48, 16], 3, 1),
+        sizes(1, [7, 9], [16, 32], 3, 1),
+        // Fewer channels than a tile, and an odd number of them, which is multiplied as floats.
+        sizes(2, [8, 8], [8, 16], 3, 1),
+        sizes(2, [8, 8], [3, 16], 3, 1),
+        // Phases of a stride.
+        sizes(2, [16, 16], [16, 32], 3, 2),
+        sizes(2, [9, 11], [16, 32], 3, 2),
+        sizes(2, [8, 8], [64, 32], 1, 2),
+        sizes(1, [12, 12], [16, 16], 5, 1),
+    ] {
+        let half = |values: &[f32]| values.iter().copied().map(bf16::from_f32).collect::<Vec<_>>();
+        let input = small(geometry.input_len(), 4);
+        let gradient = small(geometry.output_len(), 6);
+        let weight = small(geometry.weight_len(), 5);
+        let [output, by_input, by_weight] = reference(&geometry, &input, &gradient, &weight);
+        let (input, gradient) = (half(&input), half(&gradient));
+        for (level, products) in SimdLevel::available()
+            .into_iter()
+            .flat_map(|level| all().into_iter().map(move |products| (level, products)))
+        {
+            let geometry = Geometry { products: Some(products), ..geometry };
+            if geometry.winograd_tile().is_some() {
+                continue;
+            }
+            let convolution =
+                Convolution { geometry, input: &input, activation: None, weight: &weight };
+            let (found, _) = convolution.forward(level, Some(&gradient), false);
+            let told = format!("{products:?} at {level:?} of {geometry:?}");
+            assert!(found == half(&output), "output, {told}");
+            let mask = GradientMask { input: true, weight: true };
+            let found = convolution.backward(level, &gradient, None, mask, None);
+            assert!(found.input.unwrap() == half(&by_input), "gradient of the input, {told}");
+            assert!(found.weight.unwrap() == by_weight, "gradient of the weight, {told}");
+        }
+    }
+}
