@@ -11,7 +11,10 @@ use parareal_train::{SharedError, TrainError};
 use parareal_vision::VisionError;
 use thiserror::Error;
 
+use crate::advice;
 use crate::commands::predict::images::FolderError;
+use crate::ending::Ending;
+use crate::output::note;
 
 /// The failure of a command.
 #[derive(Debug, Error)]
@@ -73,9 +76,14 @@ impl Failure {
         }
     }
 
-    /// Returns true if another rank reports the failure.
-    pub(crate) fn is_told_elsewhere(&self) -> bool {
-        matches!(self, Self::Vision(error) if error.is_reported_elsewhere())
+    /// Prints the failure, unless another rank reports it, and returns the outcome of the command.
+    pub(crate) fn report(&self) -> Ending {
+        let is_told_elsewhere =
+            matches!(self, Self::Vision(error) if error.is_reported_elsewhere());
+        if !is_told_elsewhere {
+            note(&format!("error: {}", advice::message(self)));
+        }
+        if self.is_bad_input() { Ending::BadInput } else { Ending::Failed }
     }
 
     /// Returns true if the input is wrong, and false if something failed while running.

@@ -64,11 +64,6 @@ fn main() -> ExitCode {
     };
     match ending {
         Ok(ending) => ending.into(),
-        Err(error) => {
-            if !error.is_told_elsewhere() {
-                output::note(&format!("error: {}", advice::message(&error)));
-            }
-            if error.is_bad_input() { Ending::BadInput } else { Ending::Failed }.into()
-        }
+        Err(error) => error.report().into(),
     }
 }

@@ -49,10 +49,14 @@ pub(crate) fn together(
             abort(group, &advice::message(&error), code)
         }
         Err(panic) => abort(group, &panic_message(&*panic), 1),
-        Ok(ended) => match group.finish() {
-            Ok(()) => ended,
-            Err(error) => abort(group, &error.to_string(), 1),
-        },
+        Ok(ended) => {
+            // The launcher ends all ranks once one rank ends with an error code, so the error is printed before they part.
+            let ended = ended.unwrap_or_else(|error| error.report());
+            match group.finish() {
+                Ok(()) => Ok(ended),
+                Err(error) => abort(group, &error.to_string(), 1),
+            }
+        }
     }
 }
 

@@ -100,5 +100,5 @@ fn live(life: &str, folder: &Path) {
         run.train(&mut Panics(panics.then_some(4)), &|| false)?;
         Ok(Ending::Done)
     });
-    assert!(ended.is_ok());
+    assert!(matches!(ended, Ok(Ending::Done)));
 }
