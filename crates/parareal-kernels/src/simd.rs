@@ -124,9 +124,12 @@ impl SimdLevel {
     }
 
     /// Returns the level that is used if none is requested: the widest one that this machine supports and that was measured
-    /// to be the fastest. [`Self::Amx`] was not measured yet. [`Self::Avx512Bf16`] is slower than [`Self::Avx512`] on the
-    /// Intel processors on which it was measured, which take two cycles for a dot product of two vectors.
+    /// to be the fastest. That is [`Self::Avx512Bf16`] on AMD's processors and [`Self::Avx512`] on Intel's, which take two
+    /// cycles for a dot product of two vectors. [`Self::Amx`] was not measured yet.
     pub fn preferred() -> Self {
+        if Self::Avx512Bf16.is_available() && Bf16Products::has_fast_dot() {
+            return Self::Avx512Bf16;
+        }
         let measured = [Self::Avx512, Self::Avx2, Self::Neon];
         measured.into_iter().find(|level| level.is_available()).unwrap_or(Self::Portable)
     }

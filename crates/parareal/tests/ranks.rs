@@ -3,19 +3,21 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, ModuleOptimizer};
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use parareal::exec::{
     CrossEntropy, ExecError, ExecutorBuilder, Loss, RankLayout, StateKind, Update, World,
 };
-use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, StateDict};
+use parareal::net::{Coarsen, Cuts, Init, NetError, PararealNetwork, Sequential, StateDict, layer};
 use parareal::timeline::{Activity, Span, Timeline};
+use parareal_autodiff::sum_over_replicas;
 use parareal_testing::layers::{
     batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
     u_network,
 };
 use parareal_testing::{
-    AnyExecutor, Dense, DenseNet, IntoValues, LayerNet, assert_all_close,
+    AnyExecutor, CLASSES, Dense, DenseNet, FEATURES, IntoValues, LayerNet, assert_all_close,
     assert_executors_agree_on, assert_follows_program, batch, builder, executors, executors_with,
     init, ranks, sgd, start, test_name,
 };
@@ -320,6 +322,46 @@ impl Loss<Tensor<2>> for Blind {
     fn forward(&self, output: Tensor<2>, target: Self::Target) -> Tensor<1> {
         CrossEntropy::default().forward(output.detach(), target)
     }
+}
+
+/// A network whose units subtract means over all replicas.
+fn centered_network() -> Sequential<Tensor<2>, Tensor<2>, Tensor<2>> {
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let sample = Tensor::zeros([1, FEATURES], &Device::flex());
+    Sequential::stem(sample, move |init| layer(linear(FEATURES, 6, init), Linear::forward))
+        .units(4, move |_, init| {
+            layer(linear(6, 6, init), |unit, x: Tensor<2>| {
+                let y = unit.forward(x.clone());
+                let mean = sum_over_replicas(y.clone().sum_dim(0)).div_scalar(6.0);
+                x + (y - mean).tanh()
+            })
+        })
+        .head(move |init| layer(linear(6, CLASSES, init), Linear::forward))
+        .unwrap()
+}
+
+/// A replica with an invalid target computes no backward pass, so the others must not wait for its sums.
+#[test]
+fn an_invalid_target_ends_the_step_of_synchronized_replicas() {
+    in_world(&[2, 4], test_name!(), |world| {
+        let net = centered_network();
+        let cuts = Cuts::even(4, world.size() / 2).unwrap();
+        let builder = || builder().replicas(2).sync_batch_norm();
+        let mut ranks = builder().start_rank(world, &net, &cuts, &init(1, DType::F64)).unwrap();
+        let mut threads = start(builder().workers(1), &net, &cuts, &init(1, DType::F64));
+        let (input, labels) = batch(1, 6, DType::F64);
+        for wrong in [0, 5] {
+            let mut classes: Vec<i64> = labels.to_data().iter::<i64>().collect();
+            classes[wrong] = 9;
+            let classes = Tensor::from_data(TensorData::new(classes, [6]), &Device::flex());
+            let error = ranks.train_step(input.clone(), classes, 0.1).unwrap_err();
+            assert!(matches!(error, ExecError::Target(_)), "{error}");
+            let [found, expected] = [&mut ranks, &mut threads].map(|executor| {
+                executor.train_step(input.clone(), labels.clone(), 0.1).unwrap().loss
+            });
+            assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
+        }
+    });
 }
 
 #[test]

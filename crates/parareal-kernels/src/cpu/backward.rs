@@ -21,19 +21,19 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::bf16_product;
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
-use crate::cpu::convolution::Convolution;
+use crate::cpu::convolution::{ActivatedBlock, Convolution};
 use crate::cpu::element::{Element, narrow_sum, widen_all, widened};
 use crate::cpu::elementwise::{ReluGradient, Sums, relu_backward};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::{GradientMask, Gradients};
-use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window, correlate};
+use crate::cpu::implicit_gemm::{AnyGrid, Grid, OutputView, Prefetch, Window, correlate};
 use crate::cpu::microkernel::tile_width;
 use crate::cpu::norm_gradient::DeltaSource;
-use crate::cpu::packed_weight::Scratch;
+use crate::cpu::scratch::{Scratch, scratch_slice};
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{PackPhases, StridePhase, input_gradient_pointwise};
-use crate::cpu::winograd::{self, InverseTransformKernel, scratch_slice};
+use crate::cpu::winograd::{self, InverseTransformKernel};
 use crate::simd::SimdLevel;
 
 impl<E: Element> Convolution<'_, E> {
@@ -154,6 +154,14 @@ struct PartialGradients {
     weight: Vec<f32>,
 }
 
+/// Reusable working memory.
+#[derive(Default)]
+struct Buffers {
+    /// Pixels of the output's gradient, with their channels padded to whole tiles.
+    filled: Vec<f32>,
+    scratch: Scratch,
+}
+
 impl<E: Element> WithSimd for Backward<'_, E> {
     type Output = PartialGradients;
 
@@ -182,29 +190,25 @@ impl<E: Element> Backward<'_, E> {
         let Convolution { geometry, input, .. } = self.convolution;
         let Geometry { in_channels, out_channels: channels, .. } = geometry;
         let block = block_pixels(in_channels.max(channels));
-        let mut activated = vec![0.0; block * in_channels];
-        let mut filled = vec![0.0; if padded == channels { 0 } else { block * padded }];
+        let mut activated = ActivatedBlock::default();
         let requested = !matches!(self.delta, Delta::NotRequested);
-        let mut wide = vec![0.0; if E::IS_F32 { 0 } else { block * channels }];
+        let (mut wide, mut buffers) = (Vec::new(), Buffers::default());
         let buffered = requested && (self.convolution.activation.is_some() || !E::IS_F32);
         let mut delta = vec![0.0; if buffered { block * in_channels } else { 0 }];
-        let mut scratch = Scratch::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            let window = Window::of_row(pixels);
             let input = &input[pixel * in_channels..][..pixels * in_channels];
             let gradient = &self.gradient[pixel * channels..][..pixels * channels];
             let after = gradient.as_ptr_range().end;
-            let gradient = widened(simd, gradient, &mut wide);
+            let gradient = self.convolution.gradient_row(simd, gradient, &mut wide);
             // SAFETY: these pixels belong to this chunk alone; the blocks have room for them.
             unsafe {
                 if self.weight {
-                    let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
-                    let grid = Grid { values, row: 0, channels: in_channels };
-                    let gradient = padded_pixels(gradient, channels, padded, &mut filled);
-                    let to = done.weight.as_mut_ptr();
-                    self.correlate(simd, (grid, window), gradient, padded, to, &mut scratch);
+                    let grid = self.convolution.activated(simd, pixel, pixels, &mut activated);
+                    let to = &mut done.weight;
+                    self.correlate(simd, (grid, window), gradient, padded, to, &mut buffers);
                 }
                 let to = match self.delta {
                     Delta::NotRequested => None,
@@ -221,10 +225,10 @@ impl<E: Element> Backward<'_, E> {
                     input_gradient_pointwise(
                         simd,
                         self.phases,
-                        (gradient, channels),
+                        (gradient, window),
                         (delta, in_channels),
                         prefetch,
-                        &mut scratch,
+                        &mut buffers.scratch,
                     );
                     let x = input.as_ptr();
                     let operands = ReluGradient { pixels, x, gradient: delta, to };
@@ -242,8 +246,6 @@ impl<E: Element> Backward<'_, E> {
         let [output_rows, columns] = geometry.output();
         let (input_row, gradient_row) = (width * in_channels, columns * channels);
         let mut grid = if self.weight { self.convolution.new_grid() } else { Vec::new() };
-        let mut filled =
-            vec![0.0; if padded == channels { 0 } else { output_rows * columns * padded }];
         // The gradient of the output, padded with zeros for the flipped kernel.
         let margin = geometry.margin();
         let [framed_rows, framed_columns] = geometry.framed();
@@ -260,7 +262,7 @@ impl<E: Element> Backward<'_, E> {
         let mut framed = vec![0.0; if stored.is_some() { frames * framed_row } else { 0 }];
         // Gradients as 32-bit floats, if the states do not consist of them.
         let (mut wide, mut delta) = (Vec::new(), Vec::new());
-        let mut scratch = Scratch::default();
+        let mut buffers = Buffers::default();
         for (images, rows) in self.chunk.parts(output_rows, group) {
             let gradient = &self.gradient[images.start * output_rows * gradient_row..];
             let count = images.len();
@@ -281,15 +283,15 @@ impl<E: Element> Backward<'_, E> {
                         false => scratch_slice(&mut wide, values.len()),
                     };
                     let values = widened(simd, values, wide);
+                    let gradient = Grid { values, row: gradient_row, channels };
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
-                        let gradient = Grid { values, row: gradient_row, channels };
-                        let scratch = &mut scratch.winograd;
+                        let scratch = &mut buffers.scratch.winograd;
                         winograd::correlate(simd, tile, grid, window, gradient, to, scratch);
                     } else {
-                        let (gradient, to) =
-                            (padded_pixels(values, channels, padded, &mut filled), to.as_mut_ptr());
-                        self.correlate(simd, (grid, window), gradient, padded, to, &mut scratch);
+                        let operands = (AnyGrid::Wide(grid), window);
+                        let gradient = AnyGrid::Wide(gradient);
+                        self.correlate(simd, operands, gradient, padded, to, &mut buffers);
                     }
                 }
                 if let Some(to) = stored {
@@ -326,10 +328,10 @@ impl<E: Element> Backward<'_, E> {
                         };
                         let row = row + inputs.start;
                         let values = &framed[row * framed_row + column * channels..];
-                        let grid = Grid { values, row: framed_row, channels };
+                        let grid = AnyGrid::Wide(Grid { values, row: framed_row, channels });
                         let kernel = *kernel;
                         let window = Window { images: count, rows, columns, kernel, stride: 1 };
-                        packed.convolve(simd, grid, window, place, &mut scratch);
+                        packed.convolve(simd, grid, window, place, &mut buffers.scratch);
                     }
                     let pixels = count * inputs.len() * width;
                     let input = input[first..][..pixels * in_channels].as_ptr();
@@ -340,31 +342,48 @@ impl<E: Element> Backward<'_, E> {
         }
     }
 
-    /// Adds the gradient of the kernel to `to`, in the layout of [`correlate`].
+    /// Adds the gradient of the kernel to `to`, in the layout of [`correlate`]. `gradient` consists of the contiguous pixels
+    /// of the window.
     ///
     /// # Safety
     /// As for [`correlate`], on a machine that has the instructions of the geometry.
+    ///
+    /// # Panics
+    /// If only one of the operands is narrow.
     #[inline(always)]
     unsafe fn correlate<S: Simd>(
         &self,
         simd: S,
-        (grid, window): (Grid<'_>, Window),
-        gradient: *const f32,
+        (grid, window): (AnyGrid<'_>, Window),
+        gradient: AnyGrid<'_>,
         padded: usize,
-        to: *mut f32,
-        scratch: &mut Scratch,
+        to: &mut [f32],
+        Buffers { filled, scratch }: &mut Buffers,
     ) {
-        let geometry = self.convolution.geometry;
-        let operands = (grid, window);
+        let Geometry { products, out_channels: channels, .. } = self.convolution.geometry;
+        let (tiles, to) = (&mut scratch.tiles, (to.as_mut_ptr(), padded));
         // SAFETY: as the caller promises.
         unsafe {
-            let done = geometry.products.is_some_and(|products| {
-                let scratch = &mut scratch.tiles;
-                bf16_product::correlate(products, operands, gradient, padded, to, scratch)
-            });
-            if !done {
-                correlate(simd, grid, window, gradient, geometry.out_channels, padded, to);
-            }
+            let multiplied = match (grid, gradient, products) {
+                (AnyGrid::Wide(grid), AnyGrid::Wide(gradient), products) => {
+                    let gradient = padded_pixels(gradient.values, channels, padded, filled);
+                    let pixels = Grid::of_row(gradient, padded);
+                    let operands = (grid, window);
+                    let multiplied = products.is_some_and(|products| {
+                        bf16_product::correlate(products, operands, pixels, to, tiles)
+                    });
+                    if !multiplied {
+                        let from = gradient.as_ptr();
+                        correlate(simd, grid, window, from, channels, padded, to.0);
+                    }
+                    true
+                }
+                (AnyGrid::Narrow(grid), AnyGrid::Narrow(gradient), Some(products)) => {
+                    bf16_product::correlate(products, (grid, window), gradient, to, tiles)
+                }
+                _ => false,
+            };
+            assert!(multiplied, "operands of one kind");
         }
     }
 
@@ -411,12 +430,19 @@ unsafe fn clear(place: OutputView, rows: usize, columns: usize, channels: usize)
 
 /// Returns the pixels with their channels padded to whole tiles. The padded pixels are stored in
 /// `filled`, unless no padding is needed.
-fn padded_pixels(values: &[f32], channels: usize, padded: usize, filled: &mut [f32]) -> *const f32 {
+fn padded_pixels<'a>(
+    values: &'a [f32],
+    channels: usize,
+    padded: usize,
+    filled: &'a mut Vec<f32>,
+) -> &'a [f32] {
     if padded == channels {
-        return values.as_ptr();
+        return values;
     }
+    // What lies between the channels of two pixels stays zero.
+    let filled = scratch_slice(filled, values.len() / channels * padded);
     for (pixel, to) in values.chunks_exact(channels).zip(filled.chunks_exact_mut(padded)) {
         to[..channels].copy_from_slice(pixel);
     }
-    filled.as_ptr()
+    filled
 }

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use pulp::Simd;
 
+use super::bf16_product::activate_narrow;
 use super::element::{Element, widen_all, widened};
 use super::elementwise::{Affine, activate};
 use super::geometry::Geometry;
-use super::implicit_gemm::Window;
+use super::implicit_gemm::{AnyGrid, Grid, Window};
+use super::scratch::scratch_slice;
 
 /// The operands of a convolution.
 #[derive(Clone, Copy)]
@@ -19,6 +22,13 @@ pub(crate) struct Convolution<'a, E> {
     pub(crate) activation: Option<&'a Affine>,
     /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: &'a [f32],
+}
+
+/// Reusable memory for activated pixels.
+#[derive(Debug, Default)]
+pub(crate) struct ActivatedBlock {
+    wide: Vec<f32>,
+    narrow: Vec<bf16>,
 }
 
 impl<E: Element> Convolution<'_, E> {
@@ -35,26 +45,48 @@ impl<E: Element> Convolution<'_, E> {
         }
     }
 
-    /// Returns activated pixels as 32-bit floats, which are written to `block`, or the input itself if there is
-    /// nothing to compute.
-    ///
-    /// # Safety
-    /// `block` has room for `pixels` pixels.
+    /// Returns activated pixels, which are written to `block`, or the input itself if there is nothing to compute.
     #[inline(always)]
-    pub(crate) unsafe fn activated<'b, S: Simd>(
+    pub(crate) fn activated<'b, S: Simd>(
         &'b self,
         simd: S,
         pixel: usize,
         pixels: usize,
-        block: &'b mut [f32],
-    ) -> &'b [f32] {
+        block: &'b mut ActivatedBlock,
+    ) -> AnyGrid<'b> {
         let in_channels = self.geometry.in_channels;
         let input = &self.input[pixel * in_channels..][..pixels * in_channels];
-        let Some(map) = self.activation else { return widened(simd, input, block) };
-        let block = &mut block[..pixels * in_channels];
+        if let Some(input) = self.geometry.narrow_pixels(input) {
+            let Some(map) = self.activation else {
+                return AnyGrid::Narrow(Grid::of_row(input, in_channels));
+            };
+            let to = scratch_slice(&mut block.narrow, input.len());
+            activate_narrow(map, input, to);
+            return AnyGrid::Narrow(Grid::of_row(to, in_channels));
+        }
+        let to = scratch_slice(&mut block.wide, input.len());
+        let Some(map) = self.activation else {
+            return AnyGrid::Wide(Grid::of_row(widened(simd, input, to), in_channels));
+        };
         // SAFETY: both slices have these pixels.
-        unsafe { activate(simd, map, input.as_ptr(), block.as_mut_ptr(), pixels) };
-        block
+        unsafe { activate(simd, map, input.as_ptr(), to.as_mut_ptr(), pixels) };
+        AnyGrid::Wide(Grid::of_row(to, in_channels))
+    }
+
+    /// Returns pixels of the output's gradient, which are written to `wide` if they have to be widened.
+    #[inline(always)]
+    pub(crate) fn gradient_row<'b, S: Simd>(
+        &self,
+        simd: S,
+        gradient: &'b [E],
+        wide: &'b mut Vec<f32>,
+    ) -> AnyGrid<'b> {
+        let channels = self.geometry.out_channels;
+        if let Some(gradient) = self.geometry.narrow_pixels(gradient) {
+            return AnyGrid::Narrow(Grid::of_row(gradient, channels));
+        }
+        let wide = scratch_slice(wide, if E::IS_F32 { 0 } else { gradient.len() });
+        AnyGrid::Wide(Grid::of_row(widened(simd, gradient, wide), channels))
     }
 
     /// Writes rows of some images, activated if there is an activation, to the interior of a padded grid.

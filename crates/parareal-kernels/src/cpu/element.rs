@@ -135,6 +135,14 @@ pub(crate) fn as_f32<E: Element>(values: &[E]) -> Option<&[f32]> {
     is_f32.then(|| unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) })
 }
 
+/// Returns the values if they are bfloat16 numbers.
+#[inline(always)]
+pub(crate) fn as_bf16<E: Element>(values: &[E]) -> Option<&[bf16]> {
+    let is_bf16 = TypeId::of::<E>() == TypeId::of::<bf16>();
+    // SAFETY: the types are the same.
+    is_bf16.then(|| unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) })
+}
+
 /// Writes numbers as 32-bit floats.
 ///
 /// # Panics

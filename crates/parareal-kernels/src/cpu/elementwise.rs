@@ -317,10 +317,10 @@ pub(crate) unsafe fn input_gradient<
     }
 }
 
-/// For each channel of a few pixels, an approximate mean, the sum of the deviations from it, and
-/// the sum of their squares.
+/// For each channel of some pixels, the sum of the deviations from a center, and the sum of their squares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Deviations {
+    /// A number near the mean, or zero.
     pub(crate) center: Vec<f32>,
     pub(crate) sum: Vec<f32>,
     pub(crate) squares: Vec<f32>,
@@ -331,9 +331,18 @@ impl Deviations {
         let zeros = || vec![0.0; channels];
         Self { center: zeros(), sum: zeros(), squares: zeros() }
     }
+
+    /// Moves the center to the mean of the `count` pixels that were measured.
+    #[inline(always)]
+    pub(crate) fn move_center(&mut self, count: f32) {
+        let share = 1.0 / count;
+        for (center, sum) in self.center.iter_mut().zip(&self.sum) {
+            *center += sum * share;
+        }
+    }
 }
 
-/// Computes the deviations of the given pixels.
+/// Computes the deviations of the given pixels from the center.
 ///
 /// # Safety
 /// `pixels` pixels with as many channels as `to` can be read from `x`.
@@ -345,7 +354,6 @@ pub(crate) unsafe fn deviations<S: Simd, E: Element>(
     to: &mut Deviations,
 ) {
     let (channels, lanes) = (to.center.len(), S::F32_LANES);
-    let share = 1.0 / pixels as f32;
     let mut c = 0;
     // SAFETY: these channels are within the pixels that the caller promises.
     unsafe {
@@ -365,8 +373,7 @@ pub(crate) unsafe fn deviations<S: Simd, E: Element>(
     for c in c..channels {
         // SAFETY: this channel is within a pixel that the caller promises.
         let value = |pixel: usize| unsafe { *x.add(pixel * channels + c) }.widen();
-        let center = (0..pixels).map(value).sum::<f32>() * share;
-        to.center[c] = center;
+        let center = to.center[c];
         to.sum[c] = (0..pixels).map(|pixel| value(pixel) - center).sum();
         to.squares[c] = (0..pixels).map(|pixel| (value(pixel) - center).powi(2)).sum();
     }
@@ -386,19 +393,12 @@ unsafe fn deviations_of_columns<S: Simd, E: Element, const NV: usize>(
     to: &mut Deviations,
 ) {
     let (channels, lanes) = (to.center.len(), S::F32_LANES);
-    let share = simd.splat_f32s(1.0 / pixels as f32);
     let zero = simd.splat_f32s(0.0);
     let (mut center, mut sum, mut squares) = ([zero; NV], [zero; NV], [zero; NV]);
     // SAFETY: as the caller promises.
     unsafe {
-        for pixel in 0..pixels {
-            for (v, center) in center.iter_mut().enumerate() {
-                let place = pixel * channels + c + v * lanes;
-                *center = simd.add_f32s(*center, E::load(simd, x.add(place)));
-            }
-        }
-        for center in &mut center {
-            *center = simd.mul_f32s(*center, share);
+        for (v, center) in center.iter_mut().enumerate() {
+            *center = load::<S>(to.center.as_ptr().add(c + v * lanes));
         }
         for pixel in 0..pixels {
             for v in 0..NV {
@@ -408,9 +408,7 @@ unsafe fn deviations_of_columns<S: Simd, E: Element, const NV: usize>(
                 squares[v] = fma(simd, distance, distance, squares[v]);
             }
         }
-        for (to, vectors) in
-            [(&mut to.center, center), (&mut to.sum, sum), (&mut to.squares, squares)]
-        {
+        for (to, vectors) in [(&mut to.sum, sum), (&mut to.squares, squares)] {
             for (v, vector) in vectors.into_iter().enumerate() {
                 store::<S>(to.as_mut_ptr().add(c + v * lanes), vector);
             }

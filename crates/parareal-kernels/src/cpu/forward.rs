@@ -1,18 +1,21 @@
 //! The forward pass: `to = residual + convolution(activation(input))`.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use half::bf16;
 use pulp::{Simd, WithSimd};
 
+use super::bf16_product;
 use super::chunks::{Chunk, block_pixels, map_chunks};
-use super::convolution::Convolution;
-use super::element::{Element, narrow_sum};
+use super::convolution::{ActivatedBlock, Convolution};
+use super::element::{Element, as_bf16, narrow_sum};
 use super::geometry::Geometry;
-use super::implicit_gemm::{Grid, OutputView, Prefetch, Window};
+use super::implicit_gemm::{AnyGrid, Grid, OutputView, Prefetch, Window};
 use super::moments::Moments;
-use super::packed_weight::{PackedWeight, Scratch};
+use super::packed_weight::PackedWeight;
+use super::scratch::{Scratch, scratch_slice};
 use super::shared_slice::{SharedSlice, vec_written_by};
-use super::winograd::scratch_slice;
 use crate::simd::SimdLevel;
 
 impl<E: Element> Convolution<'_, E> {
@@ -121,7 +124,7 @@ impl<E: Element> Forward<'_, E> {
     unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
-        (grid, window): (Grid<'_>, Window),
+        (grid, window): (AnyGrid<'_>, Window),
         first: usize,
         prefetch: Prefetch,
         buffers: &mut Buffers,
@@ -142,10 +145,29 @@ impl<E: Element> Forward<'_, E> {
             let view = OutputView { prefetch, ..view };
             self.kernel.convolve(simd, grid, window, view, scratch);
             if !E::IS_F32 {
-                narrow_sum(simd, &sums[..pixels * channels], add, to);
+                self.narrow_sum(simd, &sums[..pixels * channels], first, to);
             }
             if let Some(moments) = moments {
                 moments.accumulate(simd, to, pixels);
+            }
+        }
+    }
+
+    /// Writes `values + residual`, rounded, to the pixels that start at `first`.
+    ///
+    /// # Safety
+    /// `to` can be written for these pixels, which belong to this chunk alone.
+    #[inline(always)]
+    unsafe fn narrow_sum<S: Simd>(&self, simd: S, values: &[f32], first: usize, to: *mut E) {
+        // SAFETY: as the caller promises; the residual is as long as the output.
+        unsafe {
+            if self.convolution.geometry.products.is_some() {
+                let residual = self.residual.map(|residual| &residual[first..][..values.len()]);
+                let to =
+                    std::slice::from_raw_parts_mut(to.cast::<MaybeUninit<bf16>>(), values.len());
+                bf16_product::narrow_sum(values, residual.and_then(as_bf16), to);
+            } else {
+                narrow_sum(simd, values, self.residual(first), to);
             }
         }
     }
@@ -155,17 +177,17 @@ impl<E: Element> Forward<'_, E> {
     fn pointwise<S: Simd>(&self, simd: S, moments: &mut Option<Moments>) {
         let geometry = self.convolution.geometry;
         let Geometry { in_channels, out_channels: channels, .. } = geometry;
-        let block = block_pixels(in_channels);
-        let mut activated = vec![0.0; block * in_channels];
+        // Sums that are rounded have to stay in the cache, too.
+        let block = block_pixels(if E::IS_F32 { in_channels } else { in_channels.max(channels) });
+        let mut activated = ActivatedBlock::default();
         let mut buffers = Buffers::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
             let pixels = block.min(end - pixel);
-            let window = Window { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 };
+            let window = Window::of_row(pixels);
             // SAFETY: these pixels belong to this chunk alone; the block has room for them.
             unsafe {
-                let values = self.convolution.activated(simd, pixel, pixels, &mut activated);
-                let grid = Grid { values, row: 0, channels: in_channels };
+                let grid = self.convolution.activated(simd, pixel, pixels, &mut activated);
                 let mut prefetch = Prefetch::NOTHING;
                 if pixel + pixels < end {
                     let next = self.convolution.input[(pixel + pixels) * in_channels..].as_ptr();
@@ -193,7 +215,7 @@ impl<E: Element> Forward<'_, E> {
                 self.convolution.fill_grid(simd, images.clone(), &inputs, &mut grid);
                 let row = self.convolution.grid_row();
                 let values = &grid[rows.start * geometry.stride * row..];
-                let grid = Grid { values, row, channels: geometry.in_channels };
+                let grid = AnyGrid::Wide(Grid { values, row, channels: geometry.in_channels });
                 let first = (images.start * height + rows.start) * size;
                 let window =
                     Window { images: images.len(), rows: rows.len(), ..self.convolution.window() };

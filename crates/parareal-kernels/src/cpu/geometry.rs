@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::cpu::bf16_product::Bf16Products;
+use half::bf16;
+
+use crate::cpu::bf16_product::{self, Bf16Products};
+use crate::cpu::element::{Element, as_bf16};
 
 /// Number of tiles from which on an image is computed alone.
 const MIN_GROUP_TILES: usize = 16;
@@ -52,6 +55,20 @@ impl Geometry {
     /// Returns true if each output pixel depends only on the input pixel at the same position.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1
+    }
+
+    /// Returns true if pixels are multiplied as bfloat16 numbers, which they are in memory, without being widened: those of
+    /// pointwise convolutions whose channels are whole tiles.
+    pub(crate) fn has_narrow_pixels(&self) -> bool {
+        let channels = [self.in_channels, self.out_channels];
+        self.products.is_some()
+            && self.is_pointwise()
+            && channels.iter().all(|channels| channels.is_multiple_of(bf16_product::TILE))
+    }
+
+    /// Returns pixels that are [multiplied as they are](Self::has_narrow_pixels).
+    pub(crate) fn narrow_pixels<'a, E: Element>(&self, pixels: &'a [E]) -> Option<&'a [bf16]> {
+        as_bf16(pixels).filter(|_| self.has_narrow_pixels())
     }
 
     /// Number of bands of an image that can be computed apart from each other: pixels if the convolution is pointwise,

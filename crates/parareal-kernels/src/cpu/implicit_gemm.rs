@@ -5,6 +5,7 @@
 //! are one run of `kernel · channels` contiguous values. No data are rearranged: a tile reads one
 //! run for each row of the kernel.
 
+use half::bf16;
 use pulp::Simd;
 
 use crate::cpu::microkernel::{
@@ -17,12 +18,19 @@ const PANEL: usize = 4096;
 
 /// An image with its padding, or any other grid of pixels.
 #[derive(Clone, Copy)]
-pub(crate) struct Grid<'a> {
-    pub(crate) values: &'a [f32],
+pub(crate) struct Grid<'a, T = f32> {
+    pub(crate) values: &'a [T],
     /// Row stride, in values.
     pub(crate) row: usize,
     /// Number of channels of a pixel.
     pub(crate) channels: usize,
+}
+
+/// A grid of 32-bit floats, or of bfloat16 numbers.
+#[derive(Clone, Copy)]
+pub(crate) enum AnyGrid<'a> {
+    Wide(Grid<'a>),
+    Narrow(Grid<'a, bf16>),
 }
 
 /// The positions of a kernel on a grid.
@@ -36,6 +44,13 @@ pub(crate) struct Window {
     /// Rows and columns of the kernel.
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
+}
+
+impl Window {
+    /// Creates the positions of a pointwise kernel on a row of pixels.
+    pub(crate) fn of_row(pixels: usize) -> Self {
+        Self { images: 1, rows: 1, columns: pixels, kernel: [1, 1], stride: 1 }
+    }
 }
 
 /// The layout of the pixels of an output.
@@ -95,7 +110,12 @@ fn prefetch_lines(from: *const u8, count: usize) {
     let _ = (from, count);
 }
 
-impl Grid<'_> {
+impl<'a, T> Grid<'a, T> {
+    /// Creates a grid of a single row of pixels.
+    pub(crate) fn of_row(values: &'a [T], channels: usize) -> Self {
+        Self { values, row: 0, channels }
+    }
+
     /// Returns true if all positions of the window are within the grid.
     pub(crate) fn holds(&self, window: Window) -> bool {
         let seen = |pixels: usize, kernel: usize| (pixels - 1) * window.stride + kernel;

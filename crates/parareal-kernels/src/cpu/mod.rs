@@ -20,6 +20,7 @@ pub(crate) mod moments;
 mod norm_gradient;
 mod packed_weight;
 pub(crate) mod resample;
+mod scratch;
 mod shared_slice;
 mod stride_phase;
 mod winograd;

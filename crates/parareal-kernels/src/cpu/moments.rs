@@ -10,10 +10,10 @@ use crate::simd::SimdLevel;
 
 /// Returns the mean and biased variance of each channel over all pixels.
 ///
-/// The pixels are processed in blocks that fit into the first-level cache. Each block is read
-/// twice: once for its approximate mean, and once for the deviations from it. Blocks are merged in
-/// double precision (Chan, Golub, LeVeque 1983), so no accuracy is lost if the mean is large
-/// compared to the standard deviation.
+/// The pixels are processed in blocks that fit into the first-level cache. Of each block, the deviations from the mean of
+/// the block before it are summed; the first block is read twice, for its mean and for the deviations from it. Blocks are
+/// merged in double precision (Chan, Golub, LeVeque 1983), so no accuracy is lost if the mean is large compared to the
+/// standard deviation.
 ///
 /// # Panics
 /// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
@@ -61,6 +61,7 @@ pub(crate) struct Moments {
     count: f64,
     mean: Vec<f64>,
     squares: Vec<f64>,
+    /// The block that was added last. Its center is its mean.
     block: Deviations,
 }
 
@@ -102,7 +103,14 @@ impl Moments {
         for first in (0..pixels).step_by(size) {
             let pixels = size.min(pixels - first);
             // SAFETY: these pixels are among those that the caller promises.
-            unsafe { deviations(simd, x.add(first * channels), pixels, &mut block) };
+            unsafe {
+                let x = x.add(first * channels);
+                if self.count == 0.0 {
+                    deviations(simd, x, pixels, &mut block);
+                    block.move_center(pixels as f32);
+                }
+                deviations(simd, x, pixels, &mut block);
+            }
             let count = pixels as f64;
             let sums = block.sum.iter().zip(&block.squares);
             let moments = block.center.iter().zip(sums).map(|(&center, (&sum, &squares))| {
@@ -110,6 +118,7 @@ impl Moments {
                 [center + sum / count, squares - sum * sum / count]
             });
             self.merge(count, moments);
+            block.move_center(pixels as f32);
         }
         self.block = block;
     }

@@ -12,13 +12,13 @@ use pulp::{Simd, WithSimd};
 
 use crate::cpu::chunks::{Chunk, block_pixels, map_chunks};
 use crate::cpu::convolution::Convolution;
-use crate::cpu::element::{Element, widened};
+use crate::cpu::element::Element;
 use crate::cpu::elementwise::{Affine, NormCorrection, Sums, input_gradient};
 use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::Gradients;
-use crate::cpu::implicit_gemm::Prefetch;
-use crate::cpu::packed_weight::Scratch;
+use crate::cpu::implicit_gemm::{Prefetch, Window};
+use crate::cpu::scratch::Scratch;
 use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::cpu::stride_phase::{StridePhase, input_gradient_pointwise};
 use crate::simd::SimdLevel;
@@ -163,8 +163,7 @@ impl<E: Element> NormGradient<'_, E> {
         let block = block_pixels(in_channels);
         let is_recomputed = matches!(self.delta, DeltaBuffer::Recomputed { .. });
         let mut recomputed = vec![0.0; if is_recomputed { block * in_channels } else { 0 }];
-        let is_wide = E::IS_F32 || !is_recomputed;
-        let mut wide = vec![0.0; if is_wide { 0 } else { block * channels }];
+        let mut wide = Vec::new();
         let mut scratch = Scratch::default();
         let Range { start: mut pixel, end } = self.chunk.values(geometry.input_pixels());
         while pixel < end {
@@ -186,7 +185,7 @@ impl<E: Element> NormGradient<'_, E> {
                     }
                     DeltaBuffer::Recomputed { gradient, phases } => {
                         let gradient = &gradient[pixel * channels..][..pixels * channels];
-                        let gradient = widened(simd, gradient, &mut wide);
+                        let gradient = self.convolution.gradient_row(simd, gradient, &mut wide);
                         let delta = recomputed.as_mut_ptr();
                         let next = if pixel + pixels < end { first + len } else { first };
                         let sum = if ADD { self.to.at(next, 0).cast_const() } else { null() };
@@ -195,7 +194,7 @@ impl<E: Element> NormGradient<'_, E> {
                         input_gradient_pointwise(
                             simd,
                             phases,
-                            (gradient, channels),
+                            (gradient, Window::of_row(pixels)),
                             (delta, in_channels),
                             prefetch,
                             &mut scratch,

@@ -2,17 +2,11 @@
 
 use pulp::Simd;
 
-use crate::cpu::bf16_product::{PairedPanels, TileScratch};
+use crate::cpu::bf16_product::PairedPanels;
 use crate::cpu::geometry::Geometry;
-use crate::cpu::implicit_gemm::{Grid, OutputView, Panels, Window, convolve};
-use crate::cpu::winograd::{self, TransformedKernel};
-
-/// Reusable working memory of the algorithms.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    pub(crate) winograd: winograd::Scratch,
-    pub(crate) tiles: TileScratch,
-}
+use crate::cpu::implicit_gemm::{AnyGrid, OutputView, Panels, Window, convolve};
+use crate::cpu::scratch::Scratch;
+use crate::cpu::winograd::TransformedKernel;
 
 pub(crate) enum PackedWeight {
     /// For matrix products.
@@ -58,25 +52,34 @@ impl PackedWeight {
     /// written, and the addend, if not null, can be read for the same pixels. The window is the one
     /// for which the kernel was packed. The machine has the instructions of the geometry, which are used only where there
     /// is no addend.
+    ///
+    /// # Panics
+    /// If the weight cannot be multiplied with narrow pixels: see [`Geometry::has_narrow_pixels`].
     #[inline(always)]
     pub(crate) unsafe fn convolve<S: Simd>(
         &self,
         simd: S,
-        grid: Grid<'_>,
+        grid: AnyGrid<'_>,
         window: Window,
         place: OutputView,
         scratch: &mut Scratch,
     ) {
         // SAFETY: as the caller promises.
         unsafe {
-            match self {
-                Self::Direct(panels) => convolve(simd, grid, window, panels, place),
-                Self::Winograd(filter) => {
+            match (self, grid) {
+                (Self::Direct(panels), AnyGrid::Wide(grid)) => {
+                    convolve(simd, grid, window, panels, place);
+                }
+                (Self::Winograd(filter), AnyGrid::Wide(grid)) => {
                     filter.convolve(simd, grid, window, place, &mut scratch.winograd);
                 }
-                Self::Paired(panels) => {
+                (Self::Paired(panels), AnyGrid::Wide(grid)) => {
                     panels.convolve(grid, window, place, &mut scratch.tiles);
                 }
+                (Self::Paired(panels), AnyGrid::Narrow(grid)) => {
+                    panels.convolve_narrow(grid, window, place);
+                }
+                (_, AnyGrid::Narrow(_)) => panic!("narrow pixels for a weight of 32-bit floats"),
             }
         }
     }

@@ -6,8 +6,9 @@
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::geometry::Geometry;
-use crate::cpu::implicit_gemm::{Grid, OutputView, Prefetch, Window};
-use crate::cpu::packed_weight::{PackedWeight, Scratch};
+use crate::cpu::implicit_gemm::{AnyGrid, OutputView, Prefetch, Window};
+use crate::cpu::packed_weight::PackedWeight;
+use crate::cpu::scratch::Scratch;
 
 /// The input pixels of one phase of the stride: every `stride`-th pixel of every `stride`-th row,
 /// starting at `first`. The forward pass multiplies all of them by the same positions of the
@@ -86,12 +87,13 @@ impl WithSimd for PackPhases<'_> {
 /// Computes `∂L/∂z` of a pointwise convolution.
 ///
 /// # Safety
-/// `to` has room for the pixels of `gradient`, with `in_channels` channels each.
+/// The window is one row of pixels, and `to` has room for them with `in_channels` channels each. The gradient can be read at
+/// all of them.
 #[inline(always)]
 pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     simd: S,
     phases: &[StridePhase],
-    (gradient, channels): (&[f32], usize),
+    (gradient, window): (AnyGrid<'_>, Window),
     (to, in_channels): (*mut f32, usize),
     prefetch: Prefetch,
     scratch: &mut Scratch,
@@ -99,11 +101,9 @@ pub(crate) unsafe fn input_gradient_pointwise<S: Simd>(
     let [StridePhase { packed: Some(packed), .. }] = phases else {
         unreachable!("without a stride there is one phase, and outputs depend on it")
     };
-    let columns = gradient.len() / channels;
-    let window = Window { images: 1, rows: 1, columns, kernel: [1, 1], stride: 1 };
-    let grid = Grid { values: gradient, row: 0, channels };
+    let columns = window.columns;
     let place =
         OutputView { prefetch, ..OutputView::dense(to, columns, in_channels, std::ptr::null()) };
     // SAFETY: as the caller promises.
-    unsafe { packed.convolve(simd, grid, window, place, scratch) };
+    unsafe { packed.convolve(simd, gradient, window, place, scratch) };
 }

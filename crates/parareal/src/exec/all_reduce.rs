@@ -22,6 +22,16 @@ pub(super) trait AllReduce: Send {
 
     /// Waits for the oldest pending sum, which is bitwise equal on all members.
     fn wait(&mut self) -> Result<Arc<Bucket>, Disconnected>;
+
+    /// Replaces each term by its sum over all members. Blocks until the sums are available. No other sum may be pending.
+    fn sum(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
+        self.start(Bucket::F64(terms.to_vec()))?;
+        match *self.wait()? {
+            Bucket::F64(ref sums) => terms.copy_from_slice(sums),
+            Bucket::F32(_) => unreachable!("a sum has the precision of its terms"),
+        }
+        Ok(())
+    }
 }
 
 impl Bucket {

@@ -71,6 +71,7 @@ mod sequential;
 mod shared_parameters;
 mod state_kind;
 mod statistics_sum;
+mod step;
 mod step_failure;
 mod subnetwork_runner;
 mod subnetwork_time;

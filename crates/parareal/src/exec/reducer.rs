@@ -31,12 +31,7 @@ impl Reducer {
 
     /// Replaces each scalar by its sum over the replicas. Blocks until the sums are available.
     pub(super) fn sum(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
-        self.all_reduce.start(Bucket::F64(terms.to_vec()))?;
-        match *self.all_reduce.wait()? {
-            Bucket::F64(ref sums) => terms.copy_from_slice(sums),
-            Bucket::F32(_) => unreachable!("a sum has the precision of its terms"),
-        }
-        Ok(())
+        self.all_reduce.sum(terms)
     }
 
     /// Removes the gradients that a subnetwork's module has so far, and starts summing them.

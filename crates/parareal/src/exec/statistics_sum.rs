@@ -1,12 +1,15 @@
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-use parareal_autodiff::ReplicaSum;
+use parareal_autodiff::{ReplicaSum, with_replica_sum};
 
-use super::all_reduce::{AllReduce, Bucket};
+use super::all_reduce::AllReduce;
+use super::collectives::Disconnected;
 
 /// Sums within operations over the workers that hold the same subnetworks, one worker per replica.
 pub(super) struct StatisticsSum {
     all_reduce: RefCell<Box<dyn AllReduce>>,
+    /// True if another replica had stopped, so that a sum is not complete.
     is_disconnected: Cell<bool>,
 }
 
@@ -15,20 +18,20 @@ impl StatisticsSum {
         Self { all_reduce: RefCell::new(all_reduce), is_disconnected: Cell::new(false) }
     }
 
-    /// Returns true if another replica had stopped, so that a sum is not complete.
-    pub(super) fn is_disconnected(&self) -> bool {
-        self.is_disconnected.get()
+    /// Executes operations, in which normalizations sum over the replicas. Fails if another replica had stopped.
+    pub(super) fn execute<T>(
+        self: Rc<Self>,
+        operations: impl FnOnce() -> Result<T, Disconnected>,
+    ) -> Result<T, Disconnected> {
+        let done = with_replica_sum(self.clone(), operations)?;
+        if self.is_disconnected.get() { Err(Disconnected) } else { Ok(done) }
     }
 }
 
 impl ReplicaSum for StatisticsSum {
     fn sum(&self, terms: &mut [f64]) {
-        let mut all_reduce = self.all_reduce.borrow_mut();
-        let started = all_reduce.start(Bucket::F64(terms.to_vec()));
-        match started.and_then(|()| all_reduce.wait()).as_deref() {
-            Ok(Bucket::F64(sums)) => terms.copy_from_slice(sums),
-            Ok(Bucket::F32(_)) => unreachable!("a sum has the precision of its terms"),
-            Err(_) => self.is_disconnected.set(true),
+        if self.all_reduce.borrow_mut().sum(terms).is_err() {
+            self.is_disconnected.set(true);
         }
     }
 }

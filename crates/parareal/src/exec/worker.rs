@@ -1,9 +1,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
-use std::vec::IntoIter;
 
 use burn::tensor::{Device, Tensor};
-use parareal_autodiff::with_replica_sum;
 
 use super::batch_split::join;
 use super::clock::Clock;
@@ -14,11 +12,12 @@ use super::loss::Loss;
 use super::program::{Next, Operation, Program, Progress};
 use super::reducer::Reducer;
 use super::statistics_sum::StatisticsSum;
+use super::step::{Step, StepOf};
 use super::step_failure::StepFailure;
 use super::subnetwork_runner::{Finished, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
-use crate::net::{Coarsen, FeedForward, SubnetworkOf, Value};
+use crate::net::{Coarsen, SubnetworkOf, Value};
 use crate::random::{self, StepKey};
 use crate::timeline::Activity;
 
@@ -109,18 +108,12 @@ where
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
             self.clock.begin(index, self.work(&step, operation));
-            let key = step.key();
-            match self.statistics.clone() {
-                None => random::in_step(key, || self.execute(&mut step, operation))?,
-                Some(statistics) => {
-                    let execute = || self.execute(&mut step, operation);
-                    let synchronized = || with_replica_sum(statistics.clone(), execute);
-                    random::in_step(key, synchronized)?;
-                    if statistics.is_disconnected() {
-                        return Err(Disconnected);
-                    }
-                }
-            }
+            let (key, statistics) = (step.key(), self.statistics.clone());
+            let mut execute = || self.execute(&mut step, operation);
+            random::in_step(key, || match statistics {
+                Some(statistics) => statistics.execute(execute),
+                None => execute(),
+            })?;
             self.clock.end();
             progress.finish(index);
             if step.is_over {
@@ -487,88 +480,4 @@ struct StepTotals {
     failures: f64,
     /// The squared norm of the gradients; 0 if it is not needed.
     squares: f64,
-}
-
-/// The state of a step between its operations.
-struct Step<N: Coarsen, T> {
-    /// The key of the random numbers of the first micro-batch.
-    first_key: StepKey,
-    /// The micro-batches that have not begun.
-    waiting: IntoIter<MicroBatch<N::Input, T>>,
-    /// The index of the current micro-batch.
-    micro_batch: usize,
-    input: Option<N::Input>,
-    /// The target, until the head takes it.
-    target: Option<T>,
-    /// The samples of the micro-batch, as a fraction of the samples of the step over all replicas.
-    share: f64,
-    /// The samples of this replica, as a fraction of the samples of all replicas.
-    replica_share: f64,
-    update: Option<Update>,
-    /// A message that has arrived and has not yet been taken by the operation that receives it.
-    received: Option<N::State>,
-    /// The latest `U_j` of the coarse chain within the worker.
-    chain: Option<N::State>,
-    /// The sum of the losses so far, which the device may not have computed yet.
-    loss: Option<Tensor<1>>,
-    /// The outputs of the micro-batches, on the last worker.
-    outputs: Vec<N::Output>,
-    /// The contributions of this worker to the gradients with respect to the inputs of the micro-batches so far;
-    /// `None` where the loss does not depend on the input.
-    input_gradients: Vec<Option<N::Input>>,
-    /// True if the step ends without an update.
-    is_over: bool,
-    reply: ReplyOf<N>,
-}
-
-type StepOf<N, L> = Step<N, <L as Loss<<N as FeedForward>::Output>>::Target>;
-
-impl<N: Coarsen, T> Step<N, T> {
-    fn new(
-        first_key: StepKey,
-        micro_batches: Vec<MicroBatch<N::Input, T>>,
-        update: Option<Update>,
-    ) -> Self {
-        Self {
-            first_key,
-            micro_batch: 0,
-            input: None,
-            target: None,
-            share: 0.0,
-            replica_share: micro_batches.iter().map(|own| own.share).sum(),
-            waiting: micro_batches.into_iter(),
-            update,
-            received: None,
-            chain: None,
-            loss: None,
-            outputs: Vec::new(),
-            input_gradients: Vec::new(),
-            is_over: false,
-            reply: Reply::default(),
-        }
-    }
-
-    /// Returns the key of the random numbers of the current micro-batch.
-    fn key(&self) -> StepKey {
-        StepKey { replica: self.first_key.replica + self.micro_batch, ..self.first_key }
-    }
-
-    /// Adds the loss of a micro-batch.
-    fn add_loss(&mut self, loss: Tensor<1>) {
-        self.loss = Some(match self.loss.take() {
-            Some(sum) => sum + loss,
-            None => loss,
-        });
-    }
-
-    /// Adds the contribution of a subnetwork to the gradient with respect to the input of the current
-    /// micro-batch.
-    fn add_input_gradient(&mut self, own: Option<N::Input>) {
-        if let (Some(own), Some(sum)) = (own, self.input_gradients.last_mut()) {
-            *sum = Some(match sum.take() {
-                Some(sum) => sum.accumulate(own),
-                None => own,
-            });
-        }
-    }
 }

@@ -5,6 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Tensor};
 use parareal::exec::{ExecError, StateKind, Update};
 use parareal::net::{Cuts, Init, PararealNetwork, Sequential, layer};
+use parareal_autodiff::sum_over_replicas;
 use parareal_testing::{
     AnyExecutor, CLASSES, DenseNet, FEATURES, assert_executors_agree, batch, builder, executors,
     init, start,
@@ -122,6 +123,35 @@ fn a_panic_in_one_replica_ends_all() {
     let cuts = Cuts::even(10, 2).unwrap();
     let mut threads = start(builder().workers(2).replicas(2), &net, &cuts, &init(1, DType::F32));
     let (input, labels) = batch(1, 5, DType::F32);
+    let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
+    assert!(message.contains("this unit panics"), "{message}");
+}
+
+/// The other replica waits within an operation for a sum that never comes.
+#[test]
+fn a_panic_in_one_replica_ends_those_that_wait_for_its_sums() {
+    let linear = |from, to, init: &Init| LinearConfig::new(from, to).init(init.device());
+    let sample = Tensor::<2>::zeros([1, FEATURES], &Device::flex());
+    let net =
+        Sequential::stem(sample, move |init| layer(linear(FEATURES, 6, init), Linear::forward))
+            .units(4, move |index, init| {
+                layer(linear(6, 6, init), move |unit, x: Tensor<2>| {
+                    let y = unit.forward(x.clone());
+                    let is_broken = y.clone().contains_nan().into_scalar::<bool>();
+                    assert!(index == 0 || !is_broken, "this unit panics");
+                    let mean = sum_over_replicas(y.clone().sum_dim(0)).div_scalar(5.0);
+                    x + (y - mean).tanh()
+                })
+            })
+            .head(move |init| layer(linear(6, CLASSES, init), Linear::forward))
+            .unwrap();
+    let cuts = Cuts::even(4, 2).unwrap();
+    let builder = builder().workers(2).replicas(2).sync_batch_norm();
+    let mut threads = start(builder, &net, &cuts, &init(1, DType::F32));
+    let (input, labels) = batch(1, 5, DType::F32);
+    // Only the second replica gets this sample.
+    let broken = input.clone().narrow(0, 4, 1).mul_scalar(f32::NAN);
+    let input = Tensor::cat(vec![input.narrow(0, 0, 4), broken], 0);
     let message = threads.train_step(input, labels, 0.1).unwrap_err().to_string();
     assert!(message.contains("this unit panics"), "{message}");
 }

@@ -137,8 +137,8 @@ macro_rules! product {
         /// As for [`ConfiguredTiles::multiply`], with as many panels as the name says.
         unsafe fn $name(depth: usize, operands: Operands, destination: Destination) {
             const { assert!(PANEL * size_of::<u32>() == 1024 && ROW_BYTES == 64) };
-            let Operands { runs, steps, a, pitch, run, b, step, .. } = operands;
-            debug_assert!(runs * steps > 0);
+            let Operands { runs, steps, a, pitch, pair, run, b, step, .. } = operands;
+            debug_assert!(runs * steps > 0 && pair == 2);
             let a_step = depth * size_of::<u16>();
             // SAFETY: the tiles are configured. All addresses are those of rows of the operands and of the destination,
             // which can be read or written, as the caller promises.

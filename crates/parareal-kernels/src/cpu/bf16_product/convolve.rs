@@ -1,6 +1,8 @@
 //! Convolutions as tile products, without unfolding the image: the rows of the left operand are pixels of the grid, and a
 //! run in depth is one row of the kernel (module `implicit_gemm`).
 
+use half::bf16;
+
 use super::Bf16Products;
 use super::operands::narrowed;
 use super::tile::{
@@ -53,7 +55,6 @@ impl PairedPanels {
     /// # Safety
     /// The machine has the instructions for which the kernel was packed. The grid can be read at all positions of the
     /// window, and `rows · columns` output pixels can be written. The window has the rows and columns of the kernel.
-    #[inline(never)]
     pub(crate) unsafe fn convolve(
         &self,
         grid: Grid<'_>,
@@ -61,12 +62,29 @@ impl PairedPanels {
         place: OutputView,
         scratch: &mut TileScratch,
     ) {
+        let Window { kernel: [kernel_rows, kernel_columns], stride, .. } = window;
+        let used = ((window.rows - 1) * stride + kernel_rows - 1) * grid.row
+            + ((window.columns - 1) * stride + kernel_columns) * grid.channels;
+        let Grid { values, row, channels } = grid;
+        let values = narrowed(&values[..used], &mut scratch.rows);
+        // SAFETY: as the caller promises.
+        unsafe { self.convolve_narrow(Grid { values, row, channels }, window, place) };
+    }
+
+    /// Computes `to = grid * kernel` for a grid of bfloat16 numbers.
+    ///
+    /// # Safety
+    /// As for [`Self::convolve`].
+    #[inline(never)]
+    pub(crate) unsafe fn convolve_narrow(
+        &self,
+        grid: Grid<'_, bf16>,
+        window: Window,
+        place: OutputView,
+    ) {
         debug_assert!(place.add.is_null() && window.images == 1 && grid.holds(window));
         let Window { kernel: [kernel_rows, kernel_columns], stride, .. } = window;
         let run = kernel_columns * grid.channels;
-        let used = ((window.rows - 1) * stride + kernel_rows - 1) * grid.row
-            + ((window.columns - 1) * stride + kernel_columns) * grid.channels;
-        let numbers = narrowed(&grid.values[..used], &mut scratch.rows);
         let panels = self.columns.div_ceil(TILE);
         let rows = window.columns.min(TILE);
         let mut partial = [0.0; TILE * MAX_PANELS * TILE];
@@ -84,8 +102,9 @@ impl PairedPanels {
                     let operands = Operands {
                         runs: kernel_rows,
                         steps: run / self.depth,
-                        a: numbers[left..].as_ptr(),
+                        a: grid.values[left..].as_ptr().cast(),
                         pitch: stride * grid.channels,
+                        pair: 2,
                         run: grid.row,
                         b: self.values[first * PANEL..].as_ptr(),
                         step: panels * PANEL,

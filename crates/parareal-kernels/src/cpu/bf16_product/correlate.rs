@@ -1,7 +1,8 @@
 //! Weight gradients as tile products whose depth are pixels.
 
 use super::Bf16Products;
-use super::operands::{panels, planes};
+use super::operands::{panels, pixel_pairs, planes};
+use super::rounding::Number;
 use super::tile::{
     Destination, MAX_PANELS, Operands, PANEL, Shape, TILE, TileScratch, Tiles, step_depth,
 };
@@ -33,38 +34,44 @@ impl Steps {
     }
 }
 
-/// Adds the gradient of a kernel to `to`, in the layout of [`implicit_gemm::correlate`]. Returns false, and adds nothing, if
-/// its sizes are not supported.
+/// Adds the gradient of a kernel to `to`, in the layout of [`implicit_gemm::correlate`] with `to_pitch` numbers from one step to
+/// the next. Returns false, and adds nothing, if its sizes are not supported.
 ///
 /// [`implicit_gemm::correlate`]: crate::cpu::implicit_gemm::correlate
 ///
 /// # Safety
-/// The machine has the instructions. The grid can be read at all positions of the window. `gradient` has `rows · columns`
-/// contiguous pixels of `padded` values each. `to` has room for the whole gradient.
+/// The machine has the instructions. The grid can be read at all positions of the window. `to` has room for the whole
+/// gradient.
+///
+/// # Panics
+/// If the output's gradient does not consist of the pixels of the window.
 #[inline(never)]
-pub(crate) unsafe fn correlate(
+pub(crate) unsafe fn correlate<T: Number>(
     products: Bf16Products,
-    (grid, window): (Grid<'_>, Window),
-    gradient: *const f32,
-    padded: usize,
-    to: *mut f32,
+    (grid, window): (Grid<'_, T>, Window),
+    gradient: Grid<'_, T>,
+    (to, to_pitch): (*mut f32, usize),
     scratch: &mut TileScratch,
 ) -> bool {
     debug_assert!(grid.holds(window));
-    let channels = grid.channels;
+    let (channels, padded) = (grid.channels, gradient.channels);
     let Some(Steps { depth, count }) = Steps::new(window, channels, padded) else { return false };
     let [kernel_rows, kernel_columns] = window.kernel;
     // Pixels of a row of the grid; a single row has no stride.
     let row = if window.rows * kernel_rows == 1 { window.columns } else { grid.row / channels };
     let used = (window.rows + kernel_rows - 2) * row + window.columns + kernel_columns - 1;
     let most = used.max(count * depth).next_multiple_of(2);
-    let TileScratch { pairs, planes: room, panels: right, .. } = scratch;
-    let values = &grid.values[..used * channels];
-    let (left, pitch) = planes(values, channels, most, [pairs, room]);
-    // SAFETY: the gradient has these pixels.
-    let gradient =
-        unsafe { std::slice::from_raw_parts(gradient, window.rows * window.columns * padded) };
-    let right = panels(gradient, padded, depth, right);
+    let TileScratch { pairs, planes: buffer, panels: right, .. } = scratch;
+    let pairs = pixel_pairs(&grid.values[..used * channels], channels, most, pairs);
+    // A kernel with several columns also multiplies the second pixel of a pair with the first one of the next.
+    let is_row = window.rows == 1 && window.kernel == [1, 1];
+    // The left operand, with its strides between channels and in depth, in pairs.
+    let (left, [pitch, pair]) = match is_row && products.reads_pairs_apart() {
+        true => (pairs, [1, channels]),
+        false => (planes(pairs, channels, buffer), [most / 2, 1]),
+    };
+    assert_eq!(gradient.values.len(), window.rows * window.columns * padded);
+    let right = panels(gradient.values, padded, depth, right);
     let rows = channels.min(TILE);
     let total = padded / TILE;
     // SAFETY: the machine has the instructions, as the caller promises. There are channels, the depth is even and a tile has
@@ -75,25 +82,26 @@ pub(crate) unsafe fn correlate(
             for channel in (0..channels).step_by(TILE) {
                 for first in (0..total).step_by(MAX_PANELS) {
                     let panels = MAX_PANELS.min(total - first);
-                    let plane = left[channel * pitch..].as_ptr().cast::<u16>();
+                    let pixels = left[channel * pitch..].as_ptr().cast::<u16>();
                     let step = (kernel_row * kernel_columns + kernel_column) * channels + channel;
                     // SAFETY: the last pixel that is read is the last one of the last row for the last place of the kernel.
-                    // It is within the planes, which have `most` pixels: `depth · count` is the number of columns, or
+                    // It is within the left operand, which has `most` pixels: `depth · count` is the number of columns, or
                     // there is a single row, and `most` is at least that. The panels have all steps. `to` has room for the
                     // whole gradient, as the caller promises.
                     unsafe {
                         let operands = Operands {
                             runs: window.rows,
                             steps: count,
-                            a: plane.add(kernel_row * row + kernel_column),
+                            a: pixels.add(kernel_row * row + kernel_column),
                             pitch: 2 * pitch,
+                            pair: 2 * pair,
                             run: row,
                             b: right[first * PANEL..].as_ptr(),
                             step: total * PANEL,
                             panels,
                         };
-                        let to = to.add(step * padded + first * TILE);
-                        tiles.multiply(operands, Destination { to, pitch: padded, adds: true });
+                        let to = to.add(step * to_pitch + first * TILE);
+                        tiles.multiply(operands, Destination { to, pitch: to_pitch, adds: true });
                     }
                 }
             }

@@ -29,7 +29,8 @@ mod tile;
 
 pub(crate) use convolve::PairedPanels;
 pub(crate) use correlate::correlate;
-pub(crate) use tile::TileScratch;
+pub(crate) use operands::{activate_narrow, narrow_sum};
+pub(crate) use tile::{TILE, TileScratch};
 
 /// Instructions that multiply bfloat16 numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,12 @@ impl Bf16Products {
         self != Self::Dot && tile::step_depth(columns).is_some()
     }
 
+    /// Returns true if the pairs of the left operand may be apart, so that a weight gradient needs no transposition of its
+    /// pixels.
+    fn reads_pairs_apart(self) -> bool {
+        self != Self::Amx
+    }
+
     /// Returns true if this machine has AMX-BF16 and the system allows this process to use it. Asks for the permission.
     pub(crate) fn has_amx() -> bool {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -65,6 +72,19 @@ impl Bf16Products {
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512vl")
             && std::is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Returns true if this machine executes a dot product as often as an FMA instruction, whose work it does twice: if it
+    /// has AVX512-BF16 and is one of AMD's. Intel's take two cycles for it.
+    pub(crate) fn has_fast_dot() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let vendor = std::arch::x86_64::__cpuid(0);
+            let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+            Self::has_dot() && name.as_flattened() == b"AuthenticAMD"
+        }
         #[cfg(not(target_arch = "x86_64"))]
         false
     }

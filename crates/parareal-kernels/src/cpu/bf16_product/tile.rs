@@ -1,5 +1,7 @@
 //! Tile products.
 
+use half::bf16;
+
 use super::Bf16Products;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
@@ -7,7 +9,7 @@ use super::amx;
 use super::dot;
 
 /// Rows of a tile, columns of a tile, and pairs of numbers in depth.
-pub(super) const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// Numbers of a right operand for one step and [`TILE`] columns: `[TILE pairs][TILE columns]`. A pair is a `u32`, whose
 /// lower half comes first.
@@ -45,7 +47,10 @@ pub(super) struct Operands {
     pub(super) a: *const u16,
     /// Stride between rows.
     pub(super) pitch: usize,
-    /// Stride between runs. The steps of a run are contiguous.
+    /// Stride between pairs in depth, also from the last pair of a step to the first one of the next. It is two numbers
+    /// unless the instructions [read pairs apart](Bf16Products::reads_pairs_apart).
+    pub(super) pair: usize,
+    /// Stride between runs.
     pub(super) run: usize,
     /// The right operand. The [panels](PANEL) of a step are contiguous.
     pub(super) b: *const u32,
@@ -102,13 +107,13 @@ impl Tiles {
     /// Multiplies tiles.
     ///
     /// # Safety
-    /// There are at least one run, one step and one panel, and at most [`MAX_PANELS`] panels. For all steps of all runs, `a` can be read for the rows of the shape, `depth` numbers each, and `b` for the panels,
-    /// `depth / 2` pairs each. The rows of `to` can be written, and read if the product is added, for the columns of all
+    /// There are at least one run, one step and one panel, and at most [`MAX_PANELS`] panels. For all steps of all runs, `a`
+    /// can be read for the rows of the shape, `depth / 2` pairs each, and `b` for the panels, `depth / 2` pairs each. The rows of `to` can be written, and read if the product is added, for the columns of all
     /// panels.
     #[inline(always)]
     pub(super) unsafe fn multiply(&self, operands: Operands, destination: Destination) {
         debug_assert!((1..=MAX_PANELS).contains(&operands.panels));
-        debug_assert!(operands.runs * operands.steps > 0);
+        debug_assert!(operands.runs * operands.steps > 0 && operands.pair >= 2);
         // SAFETY: as the caller promises; a value of this type exists only if the machine has the instructions.
         unsafe {
             match *self {
@@ -126,8 +131,8 @@ impl Tiles {
 /// Reusable working memory.
 #[derive(Debug, Default)]
 pub(crate) struct TileScratch {
-    /// Rows of bfloat16 numbers.
-    pub(super) rows: Vec<u16>,
+    /// Pixels of the left operand.
+    pub(super) rows: Vec<bf16>,
     /// Pairs of the left operand, before and after they are transposed.
     pub(super) pairs: Vec<u32>,
     pub(super) planes: Vec<u32>,
@@ -141,7 +146,7 @@ pub(crate) struct TileScratch {
 /// As for [`Tiles::multiply`].
 #[cfg(test)]
 unsafe fn portable(shape: Shape, operands: Operands, destination: Destination) {
-    let Operands { runs, steps, a, pitch, run, b, step, panels } = operands;
+    let Operands { runs, steps, a, pitch, pair, run, b, step, panels } = operands;
     let wide = |bits: u32| f32::from_bits(bits << 16);
     for row in 0..shape.rows {
         for column in 0..panels * TILE {
@@ -151,11 +156,12 @@ unsafe fn portable(shape: Shape, operands: Operands, destination: Destination) {
                 let to = destination.to.add(row * destination.pitch + column);
                 let mut sum = if destination.adds { *to } else { 0.0 };
                 for index in 0..runs * steps {
-                    let left = row * pitch + index / steps * run + index % steps * shape.depth;
-                    for pair in 0..shape.depth / 2 {
-                        let right = *b.add(index * step + panel * PANEL + pair * TILE + place);
+                    let pairs = shape.depth / 2;
+                    let left = row * pitch + index / steps * run + index % steps * pairs * pair;
+                    for k in 0..pairs {
+                        let right = *b.add(index * step + panel * PANEL + k * TILE + place);
                         let [first, second] =
-                            [0, 1].map(|half| wide(u32::from(*a.add(left + 2 * pair + half))));
+                            [0, 1].map(|half| wide(u32::from(*a.add(left + k * pair + half))));
                         sum += first * wide(right & 0xffff) + second * wide(right >> 16);
                     }
                 }

@@ -34,14 +34,6 @@ pub(crate) struct Scratch {
     pub(super) outputs: Vec<f32>,
 }
 
-/// Returns memory for `len` values. It may contain values from earlier uses.
-pub(crate) fn scratch_slice(values: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if values.len() < len {
-        *values = vec![0.0; len];
-    }
-    &mut values[..len]
-}
-
 /// Tiles that are computed together. Images, if there are several, are one below the other.
 #[derive(Clone, Copy)]
 pub(super) struct Block {

@@ -2,13 +2,14 @@
 
 use pulp::Simd;
 
-use super::block::{Block, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, Scratch, transform_inputs};
 use super::transform::Transform;
 use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, OutputView, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
+use crate::cpu::scratch::scratch_slice;
 
 /// A transformed kernel: `[point][panel][in_channels][width]`, the last panel of each point
 /// padded with zeros.

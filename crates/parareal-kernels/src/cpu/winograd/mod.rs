@@ -26,7 +26,7 @@ mod weight_gradient;
 
 use super::geometry::Geometry;
 
-pub(crate) use block::{Scratch, scratch_slice};
+pub(crate) use block::Scratch;
 pub(crate) use forward::TransformedKernel;
 pub(crate) use weight_gradient::{InverseTransformKernel, correlate, transformed_len};
 

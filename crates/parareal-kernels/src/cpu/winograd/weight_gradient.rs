@@ -2,13 +2,14 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::block::{Block, POINT_PADDING, Scratch, scratch_slice, transform_inputs};
+use super::block::{Block, POINT_PADDING, Scratch, transform_inputs};
 use super::transform::Transform;
 use super::{Tile, with_transform};
 use crate::cpu::implicit_gemm::{Grid, Window};
 use crate::cpu::microkernel::{
     Columns, Depth, Output, Rows, load, multiply_tile, store, tile_width, tiles, with_tile_shape,
 };
+use crate::cpu::scratch::scratch_slice;
 
 /// Stride between points, in values.
 fn pitch(in_channels: usize, padded: usize) -> usize {

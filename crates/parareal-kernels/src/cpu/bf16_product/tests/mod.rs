@@ -1,11 +1,17 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx_emulator;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod guarded_memory;
+mod operands;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tile_products;
 
 use half::bf16;
 
 use super::Bf16Products;
-use super::tile::{Destination, MAX_PANELS, Operands, PANEL, Shape, TILE, Tiles, step_depth};
+use super::tile::step_depth;
 use crate::cpu::convolution::Convolution;
+use crate::cpu::elementwise::Affine;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
 use crate::simd::SimdLevel;
@@ -27,116 +33,6 @@ fn all() -> Vec<Bf16Products> {
 /// Small whole numbers, whose products and sums have no rounding errors.
 fn small(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * 7 + index / 5 + seed) % 9) as f32 - 4.0).collect()
-}
-
-fn bits(values: &[f32]) -> Vec<u16> {
-    values.iter().map(|&value| bf16::from_f32(value).to_bits()).collect()
-}
-
-/// Memory of which the page after the last value cannot be accessed.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-struct Guarded<T> {
-    pages: *mut libc::c_void,
-    bytes: usize,
-    len: usize,
-    values: *mut T,
-}
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-impl<T: Copy> Guarded<T> {
-    const PAGE: usize = 4096;
-
-    fn new(values: &[T]) -> Self {
-        let own = size_of_val(values).next_multiple_of(Self::PAGE);
-        let bytes = own + Self::PAGE;
-        // SAFETY: new memory is mapped, and its last page is protected. The values fit in before that page.
-        unsafe {
-            let (access, kind) =
-                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            let pages = libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0);
-            assert_ne!(pages, libc::MAP_FAILED);
-            let guard = pages.byte_add(own);
-            assert_eq!(libc::mprotect(guard, Self::PAGE, libc::PROT_NONE), 0);
-            let start = guard.cast::<T>().sub(values.len());
-            start.copy_from_nonoverlapping(values.as_ptr(), values.len());
-            Self { pages, bytes, len: values.len(), values: start }
-        }
-    }
-
-    fn slice(&self) -> &[T] {
-        // SAFETY: these values were written by `new`.
-        unsafe { std::slice::from_raw_parts(self.values, self.len) }
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-impl<T> Drop for Guarded<T> {
-    fn drop(&mut self) {
-        // SAFETY: the memory was mapped by `new`.
-        unsafe { libc::munmap(self.pages, self.bytes) };
-    }
-}
-
-/// The sanitizers do not see what inline assembly accesses, so all operands end at a page that cannot be accessed.
-#[test]
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-fn products_are_exact_and_stay_within_their_operands() {
-    for products in all() {
-        for rows in [1, 5, 8, 16] {
-            for (depth, steps, runs) in [(2, 1, 1), (16, 1, 2), (24, 2, 3), (32, 3, 1)] {
-                for panels in 1..=MAX_PANELS {
-                    for adds in [false, true] {
-                        check_product(products, Shape { rows, depth }, [runs, steps], panels, adds);
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-fn check_product(
-    products: Bf16Products,
-    shape: Shape,
-    [runs, steps]: [usize; 2],
-    panels: usize,
-    adds: bool,
-) {
-    let Shape { rows, depth } = shape;
-    // Rows and runs of the left operand overlap, as those of an image do.
-    let (pitch, run) = (depth, steps * depth + 3);
-    let left = small((runs - 1) * run + (rows - 1) * pitch + steps * depth, 1);
-    let step = panels * PANEL;
-    let right = small(2 * (runs * steps * step), 2);
-    let columns = panels * TILE;
-    let row = columns + 5;
-    let before = small((rows - 1) * row + columns, 3);
-    let mut expected = before.clone();
-    for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
-        let mut sum = if adds { before[y * row + x] } else { 0.0 };
-        for index in 0..runs * steps {
-            for k in 0..depth {
-                let a = left[index / steps * run + index % steps * depth + y * pitch + k];
-                let pair = index * step + x / TILE * PANEL + k / 2 * TILE + x % TILE;
-                sum += a * right[2 * pair + k % 2];
-            }
-        }
-        expected[y * row + x] = sum;
-    }
-    // The last panel ends with the last pair of its step.
-    let pairs: Vec<u32> =
-        bits(&right).chunks(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect();
-    let used = pairs.len() - PANEL + depth / 2 * TILE;
-    let (a, b) = (Guarded::new(&bits(&left)), Guarded::new(&pairs[..used]));
-    let to = Guarded::new(&before);
-    // SAFETY: the machine has the instructions, and the operands have these sizes.
-    unsafe {
-        let tiles = Tiles::new(products, shape);
-        let a = a.values;
-        let operands = Operands { runs, steps, a, pitch, run, b: b.values, step, panels };
-        tiles.multiply(operands, Destination { to: to.values, pitch: row, adds });
-    }
-    assert_eq!(to.slice(), expected, "{products:?} {shape:?} {runs} {steps} {panels} {adds}");
 }
 
 #[test]
@@ -205,6 +101,7 @@ fn convolutions_and_their_gradients_are_exact() {
         sizes(3, [5, 7], [16, 16], 1, 1),
         sizes(2, [16, 16], [64, 16], 1, 1),
         sizes(2, [9, 9], [16, 96], 1, 1),
+        sizes(1, [6, 6], [48, 48], 1, 1),
         sizes(1, [6, 6], [20, 24], 1, 1),
         sizes(1, [1, 1], [32, 40], 1, 1),
         // Images wider and narrower than a tile, with and without whole steps of pixels.
@@ -226,6 +123,10 @@ fn convolutions_and_their_gradients_are_exact() {
         let gradient = small(geometry.output_len(), 6);
         let weight = small(geometry.weight_len(), 5);
         let [output, by_input, by_weight] = reference(&geometry, &input, &gradient, &weight);
+        let channels = geometry.in_channels;
+        let map = Affine { slope: vec![-1.0; channels], offset: vec![1.0; channels] };
+        let activated: Vec<f32> = input.iter().map(|value| (1.0 - value).max(0.0)).collect();
+        let [activated_output, ..] = reference(&geometry, &activated, &gradient, &weight);
         let (input, gradient) = (half(&input), half(&gradient));
         for (level, products) in SimdLevel::available()
             .into_iter()
@@ -240,6 +141,9 @@ fn convolutions_and_their_gradients_are_exact() {
             let (found, _) = convolution.forward(level, Some(&gradient), false);
             let told = format!("{products:?} at {level:?} of {geometry:?}");
             assert!(found == half(&output), "output, {told}");
+            let activated = Convolution { activation: Some(&map), ..convolution };
+            let (found, _) = activated.forward(level, Some(&gradient), false);
+            assert!(found == half(&activated_output), "output with an activation, {told}");
             let mask = GradientMask { input: true, weight: true };
             let found = convolution.backward(level, &gradient, None, mask, None);
             assert!(found.input.unwrap() == half(&by_input), "gradient of the input, {told}");
