@@ -25,7 +25,8 @@
 //! States may consist of bfloat16, with parameters in single precision: half the memory and half the traffic. Values are
 //! converted to 32-bit floats in the cache (`cpu::element`), all computations are in single precision, and what is written to
 //! memory is rounded to nearest. Statistics and gradients of parameters are those of the rounded states, without further
-//! rounding. The levels [`SimdLevel::Avx512Bf16`] and [`SimdLevel::Amx`] are the exception: they multiply bfloat16 numbers
+//! rounding. The levels [`SimdLevel::Avx512Bf16`], the default on AMD's processors that have it, and [`SimdLevel::Amx`] are the
+//! exception: they multiply bfloat16 numbers
 //! (`cpu::bf16_product`), where both factors are rounded and sums are 32-bit floats, and with AMX also instead of Winograd's
 //! algorithm.
 //!

@@ -124,8 +124,8 @@ impl SimdLevel {
     }
 
     /// Returns the level that is used if none is requested: the widest one that this machine supports and that was measured
-    /// to be the fastest. That is [`Self::Avx512Bf16`] on AMD's processors and [`Self::Avx512`] on Intel's, which take two
-    /// cycles for a dot product of two vectors. [`Self::Amx`] was not measured yet.
+    /// to be the fastest. That is [`Self::Avx512Bf16`] on AMD's processors that have it. Intel's take two cycles for a dot
+    /// product of two vectors, so there it is [`Self::Avx512`]. [`Self::Amx`] was not measured yet.
     pub fn preferred() -> Self {
         if Self::Avx512Bf16.is_available() && Bf16Products::has_fast_dot() {
             return Self::Avx512Bf16;

@@ -343,13 +343,13 @@ impl<E: Element> Backward<'_, E> {
     }
 
     /// Adds the gradient of the kernel to `to`, in the layout of [`correlate`]. `gradient` consists of the contiguous pixels
-    /// of the window.
+    /// of the window, with the output channels each.
     ///
     /// # Safety
-    /// As for [`correlate`], on a machine that has the instructions of the geometry.
+    /// The machine has the instructions of the geometry. The grid can be read at all positions of the window.
     ///
     /// # Panics
-    /// If only one of the operands is narrow.
+    /// If only one of the operands is narrow, or `to` has not as many values as the gradient with its channels padded.
     #[inline(always)]
     unsafe fn correlate<S: Simd>(
         &self,
@@ -361,10 +361,11 @@ impl<E: Element> Backward<'_, E> {
         Buffers { filled, scratch }: &mut Buffers,
     ) {
         let Geometry { products, out_channels: channels, .. } = self.convolution.geometry;
+        assert_eq!(to.len(), self.convolution.geometry.depth() * padded);
         let (tiles, to) = (&mut scratch.tiles, (to.as_mut_ptr(), padded));
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller promises; `to` has room for the gradient.
         unsafe {
-            let multiplied = match (grid, gradient, products) {
+            match (grid, gradient, products) {
                 (AnyGrid::Wide(grid), AnyGrid::Wide(gradient), products) => {
                     let gradient = padded_pixels(gradient.values, channels, padded, filled);
                     let pixels = Grid::of_row(gradient, padded);
@@ -376,14 +377,15 @@ impl<E: Element> Backward<'_, E> {
                         let from = gradient.as_ptr();
                         correlate(simd, grid, window, from, channels, padded, to.0);
                     }
-                    true
                 }
                 (AnyGrid::Narrow(grid), AnyGrid::Narrow(gradient), Some(products)) => {
-                    bf16_product::correlate(products, (grid, window), gradient, to, tiles)
+                    let operands = (grid, window);
+                    let multiplied =
+                        bf16_product::correlate(products, operands, gradient, to, tiles);
+                    assert!(multiplied, "narrow pixels have channels in whole tiles");
                 }
-                _ => false,
-            };
-            assert!(multiplied, "operands of one kind");
+                _ => panic!("only one of the operands is narrow"),
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use half::bf16;
 use pulp::Simd;
 
 use super::bf16_product::activate_narrow;
-use super::element::{Element, widen_all, widened};
+use super::element::{Element, as_bf16, widen_all, widened};
 use super::elementwise::{Affine, activate};
 use super::geometry::Geometry;
 use super::implicit_gemm::{AnyGrid, Grid, Window};
@@ -36,7 +36,7 @@ impl<E: Element> Convolution<'_, E> {
         let geometry = &self.geometry;
         assert!(geometry.is_supported(), "{geometry:?}");
         // Products of 32-bit floats may have an addend, which those of bfloat16 numbers do not support.
-        assert!(geometry.products.is_none() || !E::IS_F32, "{geometry:?}");
+        assert!(geometry.products.is_none() || as_bf16::<E>(&[]).is_some(), "{geometry:?}");
         assert_eq!(self.input.len(), geometry.input_len());
         assert_eq!(self.weight.len(), geometry.weight_len());
         if let Some(activation) = self.activation {
@@ -64,10 +64,11 @@ impl<E: Element> Convolution<'_, E> {
             activate_narrow(map, input, to);
             return AnyGrid::Narrow(Grid::of_row(to, in_channels));
         }
-        let to = scratch_slice(&mut block.wide, input.len());
         let Some(map) = self.activation else {
+            let to = scratch_slice(&mut block.wide, if E::IS_F32 { 0 } else { input.len() });
             return AnyGrid::Wide(Grid::of_row(widened(simd, input, to), in_channels));
         };
+        let to = scratch_slice(&mut block.wide, input.len());
         // SAFETY: both slices have these pixels.
         unsafe { activate(simd, map, input.as_ptr(), to.as_mut_ptr(), pixels) };
         AnyGrid::Wide(Grid::of_row(to, in_channels))

@@ -342,7 +342,7 @@ impl Deviations {
     }
 }
 
-/// Computes the deviations of the given pixels from the center.
+/// Sums the deviations of the given pixels from the center, and their squares.
 ///
 /// # Safety
 /// `pixels` pixels with as many channels as `to` can be read from `x`.

@@ -145,7 +145,7 @@ impl<E: Element> Forward<'_, E> {
             let view = OutputView { prefetch, ..view };
             self.kernel.convolve(simd, grid, window, view, scratch);
             if !E::IS_F32 {
-                self.narrow_sum(simd, &sums[..pixels * channels], first, to);
+                self.round_sum(simd, &sums[..pixels * channels], first, to);
             }
             if let Some(moments) = moments {
                 moments.accumulate(simd, to, pixels);
@@ -156,16 +156,18 @@ impl<E: Element> Forward<'_, E> {
     /// Writes `values + residual`, rounded, to the pixels that start at `first`.
     ///
     /// # Safety
-    /// `to` can be written for these pixels, which belong to this chunk alone.
+    /// The pixels are within the output, and belong to this chunk alone. `to` is where they are written, as many numbers as
+    /// there are values.
     #[inline(always)]
-    unsafe fn narrow_sum<S: Simd>(&self, simd: S, values: &[f32], first: usize, to: *mut E) {
-        // SAFETY: as the caller promises; the residual is as long as the output.
+    unsafe fn round_sum<S: Simd>(&self, simd: S, values: &[f32], first: usize, to: *mut E) {
+        // SAFETY: as the caller promises; the residual is as long as the output. There are products of bfloat16 numbers only
+        // if `E` is bfloat16: see `Convolution::check`.
         unsafe {
             if self.convolution.geometry.products.is_some() {
                 let residual = self.residual.map(|residual| &residual[first..][..values.len()]);
                 let to =
                     std::slice::from_raw_parts_mut(to.cast::<MaybeUninit<bf16>>(), values.len());
-                bf16_product::narrow_sum(values, residual.and_then(as_bf16), to);
+                bf16_product::round_sum(values, residual.and_then(as_bf16), to);
             } else {
                 narrow_sum(simd, values, self.residual(first), to);
             }
@@ -185,7 +187,7 @@ impl<E: Element> Forward<'_, E> {
         while pixel < end {
             let pixels = block.min(end - pixel);
             let window = Window::of_row(pixels);
-            // SAFETY: these pixels belong to this chunk alone; the block has room for them.
+            // SAFETY: these pixels belong to this chunk alone.
             unsafe {
                 let grid = self.convolution.activated(simd, pixel, pixels, &mut activated);
                 let mut prefetch = Prefetch::NOTHING;

@@ -57,8 +57,8 @@ impl Geometry {
         self.kernel == 1 && self.stride == 1
     }
 
-    /// Returns true if pixels are multiplied as bfloat16 numbers, which they are in memory, without being widened: those of
-    /// pointwise convolutions whose channels are whole tiles.
+    /// Returns true if pixels are multiplied as bfloat16 numbers, without being widened. This holds for pointwise
+    /// convolutions whose numbers of channels are multiples of a tile's.
     pub(crate) fn has_narrow_pixels(&self) -> bool {
         let channels = [self.in_channels, self.out_channels];
         self.products.is_some()
@@ -66,7 +66,7 @@ impl Geometry {
             && channels.iter().all(|channels| channels.is_multiple_of(bf16_product::TILE))
     }
 
-    /// Returns pixels that are [multiplied as they are](Self::has_narrow_pixels).
+    /// Returns the pixels if they are [multiplied without being widened](Self::has_narrow_pixels), otherwise `None`.
     pub(crate) fn narrow_pixels<'a, E: Element>(&self, pixels: &'a [E]) -> Option<&'a [bf16]> {
         as_bf16(pixels).filter(|_| self.has_narrow_pixels())
     }

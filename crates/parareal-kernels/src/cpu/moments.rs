@@ -10,10 +10,10 @@ use crate::simd::SimdLevel;
 
 /// Returns the mean and biased variance of each channel over all pixels.
 ///
-/// The pixels are processed in blocks that fit into the first-level cache. Of each block, the deviations from the mean of
-/// the block before it are summed; the first block is read twice, for its mean and for the deviations from it. Blocks are
-/// merged in double precision (Chan, Golub, LeVeque 1983), so no accuracy is lost if the mean is large compared to the
-/// standard deviation.
+/// The pixels are processed in blocks that fit into the first-level cache. The first block is read twice: once for its
+/// approximate mean, and once for the deviations from it. For each of the others, the deviations from the mean of all blocks
+/// before it are summed. Blocks are merged in double precision (Chan, Golub, LeVeque 1983). So the error of the variance is a
+/// few roundings of single precision relative to the variance, also if the mean is large compared to the standard deviation.
 ///
 /// # Panics
 /// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
@@ -61,7 +61,7 @@ pub(crate) struct Moments {
     count: f64,
     mean: Vec<f64>,
     squares: Vec<f64>,
-    /// The block that was added last. Its center is its mean.
+    /// The block that was added last, in memory that is used again.
     block: Deviations,
 }
 
@@ -108,6 +108,9 @@ impl Moments {
                 if self.count == 0.0 {
                     deviations(simd, x, pixels, &mut block);
                     block.move_center(pixels as f32);
+                } else {
+                    let centers = block.center.iter_mut().zip(&self.mean);
+                    centers.for_each(|(center, &mean)| *center = mean as f32);
                 }
                 deviations(simd, x, pixels, &mut block);
             }
@@ -118,7 +121,6 @@ impl Moments {
                 [center + sum / count, squares - sum * sum / count]
             });
             self.merge(count, moments);
-            block.move_center(pixels as f32);
         }
         self.block = block;
     }
@@ -159,5 +161,68 @@ impl<E: Element> WithSimd for MeasureMoments<'_, E> {
         // SAFETY: these values are whole pixels.
         unsafe { total.accumulate(simd, values.as_ptr(), values.len() / self.channels) };
         total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct InParts<'a>(&'a [f32], usize, usize);
+
+    impl WithSimd for InParts<'_> {
+        type Output = Moments;
+
+        /// Adds pixels in parts of different sizes, the first of a single pixel.
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Moments {
+            let Self(values, channels, most) = self;
+            let mut moments = Moments::new(channels);
+            let (mut first, pixels) = (0, values.len() / channels);
+            while first < pixels {
+                let part = (1 + 37 * first % most).min(pixels - first);
+                // SAFETY: these pixels are within the values.
+                unsafe { moments.accumulate(simd, values[first * channels..].as_ptr(), part) };
+                first += part;
+            }
+            moments
+        }
+    }
+
+    /// Mean and variance of a channel, in double precision.
+    fn exact(values: &[f32], channel: usize, channels: usize) -> [f64; 2] {
+        let own = || values.iter().skip(channel).step_by(channels).map(|&value| f64::from(value));
+        let count = own().count() as f64;
+        let mean = own().sum::<f64>() / count;
+        [mean, own().map(|value| (value - mean).powi(2)).sum::<f64>() / count]
+    }
+
+    /// The mean is large, drifts from block to block, and differs between channels. The first pixel is far from all others.
+    #[test]
+    fn large_and_drifting_means_cost_no_accuracy() {
+        let pixels = 1111;
+        for channels in [5, 16, 48] {
+            let value = |index: usize| {
+                let (pixel, channel) = (index / channels, index % channels);
+                let noise = ((index * 7919 % 1009) as f32 / 1009.0 - 0.5) * 3.0;
+                let outlier = if pixel == 0 { 500.0 } else { 0.0 };
+                (channel as f32 - 2.0) * 1e4 + pixel as f32 * 0.01 + noise + outlier
+            };
+            let values: Vec<f32> = (0..pixels * channels).map(value).collect();
+            for level in SimdLevel::available() {
+                for most in [1, 60, 2000] {
+                    let moments = level.run(InParts(&values, channels, most));
+                    let [means, variances] = Moments::finish(&[moments], channels);
+                    for channel in 0..channels {
+                        let [mean, variance] = exact(&values, channel, channels);
+                        let told = format!("{channel} of {channels}, {most}, {level:?}");
+                        let error = (means[channel] - mean).abs() / variance.sqrt();
+                        assert!(error < 1e-5, "mean off by {error:e} deviations, {told}");
+                        let error = (variances[channel] / variance - 1.0).abs();
+                        assert!(error < 1e-5, "variance off by {error:e}, {told}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -263,6 +263,8 @@ fn sums_are_deterministic_and_agree_for_any_number_of_threads() {
         ([16, 32], 32, 16, 3),
         ([5, 7], 16, 40, 1),
         ([5, 7], 40, 16, 1),
+        ([16, 17], 16, 48, 1),
+        ([16, 17], 48, 16, 1),
     ] {
         // With several threads, they share an image. Nine small images are computed in groups.
         for batch in [1, 3, 9] {

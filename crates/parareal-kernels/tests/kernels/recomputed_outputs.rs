@@ -11,16 +11,17 @@ use rayon::ThreadPoolBuilder;
 use crate::common::{EPSILON, Source};
 
 const UNITS: usize = 4;
-/// Channels within a unit, few enough that outputs are computed again.
-const NARROW: usize = 12;
-/// Channels of the states.
-const WIDE: usize = 40;
-const SHAPE: [usize; 4] = [3, 8, 8, WIDE];
+/// Channels within a unit, few enough that outputs are computed again, and of the states.
+const CHANNELS: [usize; 2] = [12, 40];
+/// The same, in whole tiles of the products of bfloat16 numbers.
+const WHOLE_TILES: [usize; 2] = [16, 48];
 
 /// Settings of a sequence.
 #[derive(Clone, Copy)]
 struct Sequence {
+    /// The type of states. Parameters have it too, or consist of 32-bit floats if states do not.
     dtype: DType,
+    channels: [usize; 2],
     /// True if another operation is between two units, so that all states are kept.
     separated: bool,
     deferred: bool,
@@ -35,6 +36,7 @@ impl Default for Sequence {
     fn default() -> Self {
         Self {
             dtype: DType::F32,
+            channels: CHANNELS,
             separated: false,
             deferred: false,
             batch_statistics: true,
@@ -65,8 +67,9 @@ impl Sequence {
         let device = Device::flex().autodiff();
         let mut source = Source::new();
         let tensor = |data| Tensor::<4>::from_data(data, (&device, self.dtype));
-        let input = tensor(source.normal(SHAPE, 1.5, 2.0)).require_grad();
-        let cotangent = tensor(source.normal(SHAPE, 0.0, 1.0));
+        let shape = [3, 8, 8, self.channels[1]];
+        let input = tensor(source.normal(shape, 1.5, 2.0)).require_grad();
+        let cotangent = tensor(source.normal(shape, 0.0, 1.0));
         let mut parameters = Vec::new();
         let (mut state, mut sum) = (input.clone(), Tensor::zeros([1], (&device, self.dtype)));
         for unit in 0..UNITS {
@@ -90,8 +93,9 @@ impl Sequence {
 
     fn unit(self, source: &mut Source, tracked: bool) -> Vec<PreactivationConv> {
         let device = Device::flex().autodiff();
-        let Self { dtype, batch_statistics, .. } = self;
-        let layers = [(WIDE, NARROW, 1), (NARROW, NARROW, 3), (NARROW, WIDE, 1)];
+        let Self { dtype, batch_statistics, channels: [narrow, wide], .. } = self;
+        let dtype = if dtype == DType::BF16 { DType::F32 } else { dtype };
+        let layers = [(wide, narrow, 1), (narrow, narrow, 3), (narrow, wide, 1)];
         let layer = |(before, after, kernel): (usize, usize, usize)| {
             let mut vector = |mean| {
                 let data = source.normal([before], mean, 0.3);
@@ -149,15 +153,26 @@ fn assert_same_bits(found: &[Option<TensorData>], expected: &[Option<TensorData>
 
 #[test]
 fn gradients_are_those_of_kept_states_to_the_bit() {
-    for batch_statistics in [true, false] {
-        for frozen in [0, 1, 2, UNITS] {
-            for used_twice in [false, true] {
-                let sequence =
-                    Sequence { batch_statistics, frozen, used_twice, ..Sequence::default() };
-                let kept = Sequence { separated: true, ..sequence }.run();
-                assert_same_bits(&sequence.run(), &kept);
-                if frozen < UNITS {
-                    assert_same_bits(&Sequence { deferred: true, ..sequence }.run(), &kept);
+    for (dtype, channels) in
+        [(DType::F32, CHANNELS), (DType::BF16, CHANNELS), (DType::BF16, WHOLE_TILES)]
+    {
+        for batch_statistics in [true, false] {
+            for frozen in [0, 1, 2, UNITS] {
+                for used_twice in [false, true] {
+                    let sequence = Sequence {
+                        dtype,
+                        channels,
+                        batch_statistics,
+                        frozen,
+                        used_twice,
+                        ..Sequence::default()
+                    };
+                    let kept = Sequence { separated: true, ..sequence }.run();
+                    assert_same_bits(&sequence.run(), &kept);
+                    if frozen < UNITS {
+                        let deferred = Sequence { deferred: true, ..sequence };
+                        assert_same_bits(&deferred.run(), &kept);
+                    }
                 }
             }
         }

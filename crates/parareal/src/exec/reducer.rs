@@ -29,7 +29,7 @@ impl Reducer {
         Self { all_reduce, in_progress: VecDeque::new() }
     }
 
-    /// Replaces each scalar by its sum over the replicas. Blocks until the sums are available.
+    /// Replaces each scalar by its sum over the replicas. Blocks until the sums are available. No reduction may be in progress.
     pub(super) fn sum(&mut self, terms: &mut [f64]) -> Result<(), Disconnected> {
         self.all_reduce.sum(terms)
     }

@@ -9,7 +9,7 @@ use super::collectives::Disconnected;
 /// Sums within operations over the workers that hold the same subnetworks, one worker per replica.
 pub(super) struct StatisticsSum {
     all_reduce: RefCell<Box<dyn AllReduce>>,
-    /// True if another replica had stopped, so that a sum is not complete.
+    /// True if another replica has stopped, so that a sum is not complete.
     is_disconnected: Cell<bool>,
 }
 
@@ -18,7 +18,7 @@ impl StatisticsSum {
         Self { all_reduce: RefCell::new(all_reduce), is_disconnected: Cell::new(false) }
     }
 
-    /// Executes operations, in which normalizations sum over the replicas. Fails if another replica had stopped.
+    /// Executes operations, in which normalizations sum over the replicas. Fails if another replica has stopped.
     pub(super) fn execute<T>(
         self: Rc<Self>,
         operations: impl FnOnce() -> Result<T, Disconnected>,

@@ -134,11 +134,11 @@ fn a_panic_in_one_replica_ends_those_that_wait_for_its_sums() {
     let sample = Tensor::<2>::zeros([1, FEATURES], &Device::flex());
     let net =
         Sequential::stem(sample, move |init| layer(linear(FEATURES, 6, init), Linear::forward))
-            .units(4, move |index, init| {
-                layer(linear(6, 6, init), move |unit, x: Tensor<2>| {
+            .units(4, move |_, init| {
+                layer(linear(6, 6, init), |unit, x: Tensor<2>| {
                     let y = unit.forward(x.clone());
                     let is_broken = y.clone().contains_nan().into_scalar::<bool>();
-                    assert!(index == 0 || !is_broken, "this unit panics");
+                    assert!(!is_broken, "this unit panics");
                     let mean = sum_over_replicas(y.clone().sum_dim(0)).div_scalar(5.0);
                     x + (y - mean).tanh()
                 })

@@ -53,8 +53,9 @@ impl PairedPanels {
     /// Computes `to = grid * kernel`.
     ///
     /// # Safety
-    /// The machine has the instructions for which the kernel was packed. The grid can be read at all positions of the
-    /// window, and `rows · columns` output pixels can be written. The window has the rows and columns of the kernel.
+    /// The machine has the instructions for which the kernel was packed. The grid has the input channels of the kernel, and
+    /// the window its rows and columns and a single image. The grid can be read at all positions of the window, and `rows ·
+    /// columns` output pixels can be written. There is no addend.
     pub(crate) unsafe fn convolve(
         &self,
         grid: Grid<'_>,

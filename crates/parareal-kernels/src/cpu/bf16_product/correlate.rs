@@ -34,14 +34,16 @@ impl Steps {
     }
 }
 
-/// Adds the gradient of a kernel to `to`, in the layout of [`implicit_gemm::correlate`] with `to_pitch` numbers from one step to
-/// the next. Returns false, and adds nothing, if its sizes are not supported.
+/// Adds the gradient of a kernel to `to`, in the layout of [`implicit_gemm::correlate`] with `to_pitch` numbers from one step
+/// to the next. Returns false, and adds nothing, if its sizes are not supported. Those of pointwise convolutions are, if both
+/// numbers of channels are multiples of [`TILE`].
 ///
 /// [`implicit_gemm::correlate`]: crate::cpu::implicit_gemm::correlate
 ///
 /// # Safety
-/// The machine has the instructions. The grid can be read at all positions of the window. `to` has room for the whole
-/// gradient.
+/// The machine has the instructions. The grid can be read at all positions of the window. For each step, an index into
+/// `[kernel row, kernel column, channel of the grid]`, `to` has room for the channels of the gradient, which are at most
+/// `to_pitch`.
 ///
 /// # Panics
 /// If the output's gradient does not consist of the pixels of the window.
@@ -55,15 +57,18 @@ pub(crate) unsafe fn correlate<T: Number>(
 ) -> bool {
     debug_assert!(grid.holds(window));
     let (channels, padded) = (grid.channels, gradient.channels);
-    let Some(Steps { depth, count }) = Steps::new(window, channels, padded) else { return false };
+    let Some(Steps { depth, count: steps }) = Steps::new(window, channels, padded) else {
+        return false;
+    };
     let [kernel_rows, kernel_columns] = window.kernel;
     // Pixels of a row of the grid; a single row has no stride.
     let row = if window.rows * kernel_rows == 1 { window.columns } else { grid.row / channels };
     let used = (window.rows + kernel_rows - 2) * row + window.columns + kernel_columns - 1;
-    let most = used.max(count * depth).next_multiple_of(2);
+    let most = used.max(steps * depth).next_multiple_of(2);
     let TileScratch { pairs, planes: buffer, panels: right, .. } = scratch;
     let pairs = pixel_pairs(&grid.values[..used * channels], channels, most, pairs);
-    // A kernel with several columns also multiplies the second pixel of a pair with the first one of the next.
+    // A kernel with several columns also multiplies the second pixel of a pair with the first one of the next. Planes have
+    // such pairs at every second number.
     let is_row = window.rows == 1 && window.kernel == [1, 1];
     // The left operand, with its strides between channels and in depth, in pairs.
     let (left, [pitch, pair]) = match is_row && products.reads_pairs_apart() {
@@ -81,7 +86,7 @@ pub(crate) unsafe fn correlate<T: Number>(
         for kernel_column in 0..kernel_columns {
             for channel in (0..channels).step_by(TILE) {
                 for first in (0..total).step_by(MAX_PANELS) {
-                    let panels = MAX_PANELS.min(total - first);
+                    let count = MAX_PANELS.min(total - first);
                     let pixels = left[channel * pitch..].as_ptr().cast::<u16>();
                     let step = (kernel_row * kernel_columns + kernel_column) * channels + channel;
                     // SAFETY: the last pixel that is read is the last one of the last row for the last place of the kernel.
@@ -91,14 +96,14 @@ pub(crate) unsafe fn correlate<T: Number>(
                     unsafe {
                         let operands = Operands {
                             runs: window.rows,
-                            steps: count,
+                            steps,
                             a: pixels.add(kernel_row * row + kernel_column),
                             pitch: 2 * pitch,
                             pair: 2 * pair,
                             run: row,
                             b: right[first * PANEL..].as_ptr(),
                             step: total * PANEL,
-                            panels,
+                            panels: count,
                         };
                         let to = to.add(step * to_pitch + first * TILE);
                         tiles.multiply(operands, Destination { to, pitch: to_pitch, adds: true });

@@ -1,5 +1,5 @@
-//! Tile products with AVX512-BF16: a row of the result is a vector, and an instruction adds the products of a pair of the
-//! left operand with 16 pairs of the right one.
+//! Tile products with AVX512-BF16: a row of a panel of the result is a vector, and an instruction adds the products of a pair
+//! of the left operand with 16 pairs of the right one.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 
 use super::tile::{Destination, Operands, PANEL, Shape, TILE};
 
-/// Rows whose sums are in registers at the same time. Each has a pointer, and there are registers for as many of them.
+/// Rows whose sums are in registers at the same time, limited by the general-purpose registers: one pointer for each row.
 const ROWS: usize = 8;
 
 /// Multiplies tiles.
@@ -38,8 +38,8 @@ pub(super) unsafe fn multiply(shape: Shape, operands: Operands, destination: Des
     }
 }
 
-/// Multiplies tiles of up to [`ROWS`] rows by `V` panels. A pair of the left operand is read once for all of them: this
-/// processor reads no more than about one vector in the time of a product.
+/// Multiplies tiles of up to [`ROWS`] rows by `V` panels. A pair of the left operand is read once for all of them, because
+/// AMD's Zen 4 reads about one vector in the time of a product.
 ///
 /// # Safety
 /// As for [`multiply`].
@@ -68,10 +68,10 @@ unsafe fn multiply_panels<const V: usize>(
         for index in 0..runs {
             let mut left = index * run;
             for _ in 0..steps {
-                for index in 0..depth / 2 {
+                for line in 0..depth / 2 {
                     let mut columns = [_mm512_setzero_si512(); V];
                     for (panel, columns) in columns.iter_mut().enumerate() {
-                        let from = right.add(panel * PANEL + index * TILE);
+                        let from = right.add(panel * PANEL + line * TILE);
                         *columns = _mm512_loadu_si512(from.cast());
                     }
                     for (line, sums) in lines.into_iter().zip(&mut sums) {

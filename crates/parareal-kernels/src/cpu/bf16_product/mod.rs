@@ -12,8 +12,9 @@
 //!                     └──┘└──────────────┘
 //! ```
 //!
-//! Both operands are rounded to bfloat16, by at most 2⁻⁸ relative, as in other libraries that train in bfloat16. That is what
-//! these instructions add to the error of a product of 32-bit floats.
+//! Weights and activated pixels are rounded to bfloat16, by at most 2⁻⁸ relative, as in other libraries that train in
+//! bfloat16; pixels in memory are bfloat16 numbers already. Numbers too small for a normal one become zero. That is what these
+//! instructions add to the error of a product of 32-bit floats.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -29,7 +30,7 @@ mod tile;
 
 pub(crate) use convolve::PairedPanels;
 pub(crate) use correlate::correlate;
-pub(crate) use operands::{activate_narrow, narrow_sum};
+pub(crate) use operands::{activate_narrow, round_sum};
 pub(crate) use tile::{TILE, TileScratch};
 
 /// Instructions that multiply bfloat16 numbers.
@@ -76,8 +77,8 @@ impl Bf16Products {
         false
     }
 
-    /// Returns true if this machine executes a dot product as often as an FMA instruction, whose work it does twice: if it
-    /// has AVX512-BF16 and is one of AMD's. Intel's take two cycles for it.
+    /// Returns true if dot products have the throughput of FMA instructions on this machine, and so do twice the work: on
+    /// AMD's processors with AVX512-BF16. On Intel's, they take two cycles.
     pub(crate) fn has_fast_dot() -> bool {
         #[cfg(target_arch = "x86_64")]
         {

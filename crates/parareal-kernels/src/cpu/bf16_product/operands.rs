@@ -40,7 +40,8 @@ macro_rules! rounded_by {
 }
 
 rounded_by! {
-    /// Returns numbers rounded to bfloat16.
+    /// Returns numbers rounded to bfloat16. With vector instructions, numbers too small for a normal one become zero, here and
+    /// below.
     pub(super) fn narrowed<'a>(values: &[f32], buffer: &'a mut Vec<bf16>) -> &'a [bf16] = narrowed_by;
 }
 
@@ -58,11 +59,11 @@ rounded_by! {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub(crate) fn narrow_sum<'a>(
+    pub(crate) fn round_sum<'a>(
         values: &[f32],
         add: Option<&'a [bf16]>,
         to: &mut [MaybeUninit<bf16>],
-    ) = narrow_sum_by;
+    ) = round_sum_by;
 }
 
 rounded_by! {
@@ -100,10 +101,19 @@ unsafe fn narrowed_by<'a, R: Rounding>(values: &[f32], buffer: &'a mut Vec<bf16>
         // SAFETY: as the caller promises.
         *to = unsafe { R::narrow(values) };
     }
-    for (to, &value) in rest_to.iter_mut().zip(rest) {
-        *to = Scalar::narrow_one(value);
-    }
+    // The rest is rounded in the same way, so that the bits of a number do not depend on its place.
+    // SAFETY: as the caller promises.
+    let narrow = unsafe { R::narrow(&filled(rest)) };
+    rest_to.copy_from_slice(&narrow[..rest.len()]);
     to
+}
+
+/// Returns a tile of numbers that begins with these.
+#[inline(always)]
+fn filled<T: Copy + Default>(values: &[T]) -> [T; TILE] {
+    let mut tile = [T::default(); TILE];
+    tile[..values.len()].copy_from_slice(values);
+    tile
 }
 
 /// Implements [`activate_narrow`] with the instructions of `R`.
@@ -129,12 +139,12 @@ unsafe fn activate_narrow_by<R: Rounding>(map: &Affine, values: &[bf16], to: &mu
     }
 }
 
-/// Implements [`narrow_sum`] with the instructions of `R`.
+/// Implements [`round_sum`] with the instructions of `R`.
 ///
 /// # Safety
 /// The machine has the instructions of `R`.
 #[inline(always)]
-unsafe fn narrow_sum_by<R: Rounding>(
+unsafe fn round_sum_by<R: Rounding>(
     values: &[f32],
     add: Option<&[bf16]>,
     to: &mut [MaybeUninit<bf16>],
@@ -142,26 +152,27 @@ unsafe fn narrow_sum_by<R: Rounding>(
     assert_eq!(values.len(), to.len());
     let (whole, rest) = values.as_chunks::<TILE>();
     let (whole_to, rest_to) = to.as_chunks_mut::<TILE>();
-    match add {
-        Some(add) => {
-            assert_eq!(values.len(), add.len());
-            let (whole_add, rest_add) = add.as_chunks::<TILE>();
-            for ((to, values), add) in whole_to.iter_mut().zip(whole).zip(whole_add) {
-                // SAFETY: as the caller promises.
-                *to = unsafe { R::narrow_sum(values, add) }.map(MaybeUninit::new);
+    // SAFETY: as the caller promises, in the whole function. The rest is rounded in the same way, so that the bits of a
+    // number do not depend on its place.
+    unsafe {
+        let narrow = match add {
+            Some(add) => {
+                assert_eq!(values.len(), add.len());
+                let (whole_add, rest_add) = add.as_chunks::<TILE>();
+                for ((to, values), add) in whole_to.iter_mut().zip(whole).zip(whole_add) {
+                    *to = R::narrow_sum(values, add).map(MaybeUninit::new);
+                }
+                R::narrow_sum(&filled(rest), &filled(rest_add))
             }
-            for ((to, value), add) in rest_to.iter_mut().zip(rest).zip(rest_add) {
-                to.write(Scalar::narrow_one(value + add.to_f32()));
+            None => {
+                for (to, values) in whole_to.iter_mut().zip(whole) {
+                    *to = R::narrow(values).map(MaybeUninit::new);
+                }
+                R::narrow(&filled(rest))
             }
-        }
-        None => {
-            for (to, values) in whole_to.iter_mut().zip(whole) {
-                // SAFETY: as the caller promises.
-                *to = unsafe { R::narrow(values) }.map(MaybeUninit::new);
-            }
-            for (to, &value) in rest_to.iter_mut().zip(rest) {
-                to.write(Scalar::narrow_one(value));
-            }
+        };
+        for (to, value) in rest_to.iter_mut().zip(narrow) {
+            to.write(value);
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) trait Rounding {
 pub(super) struct Scalar;
 
 impl Scalar {
+    #[inline(always)]
     pub(super) fn narrow_one(value: f32) -> bf16 {
         bf16::from_bits(rounded(value.to_bits()))
     }
@@ -143,7 +144,8 @@ impl Rounding for Avx512 {
     ) -> [bf16; TILE] {
         // SAFETY: as the caller promises.
         unsafe {
-            let [slope, offset] = [slope, offset].map(|values| _mm512_loadu_ps(values.as_ptr()));
+            let slope = _mm512_loadu_ps(slope.as_ptr());
+            let offset = _mm512_loadu_ps(offset.as_ptr());
             let value = _mm512_fmadd_ps(Self::widen(values), slope, offset);
             // If one of the numbers is NaN, the instruction returns the second one.
             let value = _mm512_max_ps(_mm512_setzero_ps(), value);
@@ -155,10 +157,10 @@ impl Rounding for Avx512 {
     unsafe fn pair(first: &[f32; TILE], second: &[f32; TILE]) -> [u32; TILE] {
         // SAFETY: as the caller promises.
         unsafe {
-            let [first, second] = [first, second].map(|values| {
-                _mm512_cvtepu16_epi32(Self::narrow_vector(_mm512_loadu_ps(values.as_ptr())))
-            });
-            let pairs = _mm512_or_si512(first, _mm512_slli_epi32::<16>(second));
+            let first = Self::narrow_vector(_mm512_loadu_ps(first.as_ptr()));
+            let second = Self::narrow_vector(_mm512_loadu_ps(second.as_ptr()));
+            let second = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(second));
+            let pairs = _mm512_or_si512(_mm512_cvtepu16_epi32(first), second);
             transmute::<__m512i, [u32; TILE]>(pairs)
         }
     }

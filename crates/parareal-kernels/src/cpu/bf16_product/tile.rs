@@ -107,9 +107,10 @@ impl Tiles {
     /// Multiplies tiles.
     ///
     /// # Safety
-    /// There are at least one run, one step and one panel, and at most [`MAX_PANELS`] panels. For all steps of all runs, `a`
-    /// can be read for the rows of the shape, `depth / 2` pairs each, and `b` for the panels, `depth / 2` pairs each. The rows of `to` can be written, and read if the product is added, for the columns of all
-    /// panels.
+    /// There are at least one run, one step and one panel, and at most [`MAX_PANELS`] panels. Pairs are apart only if the
+    /// instructions [read them so](Bf16Products::reads_pairs_apart). For all steps of all runs, `a` can be read for the rows of
+    /// the shape, `depth / 2` pairs each, and `b` for the panels, `depth / 2` pairs each. The rows of `to` can be written, and
+    /// read if the product is added, for the columns of all panels.
     #[inline(always)]
     pub(super) unsafe fn multiply(&self, operands: Operands, destination: Destination) {
         debug_assert!((1..=MAX_PANELS).contains(&operands.panels));

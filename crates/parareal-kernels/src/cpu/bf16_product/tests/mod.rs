@@ -12,6 +12,7 @@ use super::Bf16Products;
 use super::tile::step_depth;
 use crate::cpu::convolution::Convolution;
 use crate::cpu::elementwise::Affine;
+use crate::cpu::folded_norm::SavedStatistics;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
 use crate::simd::SimdLevel;
@@ -100,6 +101,7 @@ fn convolutions_and_their_gradients_are_exact() {
         // Pointwise, with blocks of all sizes, several panels, and columns that do not fill one.
         sizes(3, [5, 7], [16, 16], 1, 1),
         sizes(2, [16, 16], [64, 16], 1, 1),
+        sizes(2, [16, 17], [16, 64], 1, 1),
         sizes(2, [9, 9], [16, 96], 1, 1),
         sizes(1, [6, 6], [48, 48], 1, 1),
         sizes(1, [6, 6], [20, 24], 1, 1),
@@ -123,31 +125,51 @@ fn convolutions_and_their_gradients_are_exact() {
         let gradient = small(geometry.output_len(), 6);
         let weight = small(geometry.weight_len(), 5);
         let [output, by_input, by_weight] = reference(&geometry, &input, &gradient, &weight);
+        // `1 - x`, with statistics that are constants, so that all numbers stay whole.
         let channels = geometry.in_channels;
         let map = Affine { slope: vec![-1.0; channels], offset: vec![1.0; channels] };
+        let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+        let mean = vec![0.0; channels];
+        let (mean_residual, inverse_std) = (&zeros[..], &ones[..]);
+        let saved = SavedStatistics { mean: &mean, mean_residual, inverse_std, is_batch: false };
         let activated: Vec<f32> = input.iter().map(|value| (1.0 - value).max(0.0)).collect();
-        let [activated_output, ..] = reference(&geometry, &activated, &gradient, &weight);
+        let [activated_output, _, by_activated_weight] =
+            reference(&geometry, &activated, &gradient, &weight);
+        let behind = by_input.iter().zip(&activated);
+        let behind: Vec<f32> = behind.map(|(by_z, &z)| if z > 0.0 { -by_z } else { 0.0 }).collect();
         let (input, gradient) = (half(&input), half(&gradient));
-        for (level, products) in SimdLevel::available()
-            .into_iter()
-            .flat_map(|level| all().into_iter().map(move |products| (level, products)))
-        {
+        let mask = GradientMask { input: true, weight: true };
+        let check = |level, products| {
             let geometry = Geometry { products: Some(products), ..geometry };
             if geometry.winograd_tile().is_some() {
-                continue;
+                return;
             }
-            let convolution =
-                Convolution { geometry, input: &input, activation: None, weight: &weight };
-            let (found, _) = convolution.forward(level, Some(&gradient), false);
             let told = format!("{products:?} at {level:?} of {geometry:?}");
+            let plain = Convolution { geometry, input: &input, activation: None, weight: &weight };
+            let (found, statistics) = plain.forward(level, Some(&gradient), true);
             assert!(found == half(&output), "output, {told}");
-            let activated = Convolution { activation: Some(&map), ..convolution };
-            let (found, _) = activated.forward(level, Some(&gradient), false);
-            assert!(found == half(&activated_output), "output with an activation, {told}");
-            let mask = GradientMask { input: true, weight: true };
-            let found = convolution.backward(level, &gradient, None, mask, None);
+            let own = found.iter().step_by(geometry.out_channels).map(|value| value.to_f64());
+            let mean = own.clone().sum::<f64>() / own.count() as f64;
+            let [means, _] = statistics.unwrap();
+            assert!((means[0] - mean).abs() < 1e-5 * (1.0 + mean.abs()), "mean, {told}");
+            let found = plain.backward(level, &gradient, None, mask, None);
             assert!(found.input.unwrap() == half(&by_input), "gradient of the input, {told}");
             assert!(found.weight.unwrap() == by_weight, "gradient of the weight, {told}");
+
+            let told = format!("with an activation, {told}");
+            let activated = Convolution { activation: Some(&map), ..plain };
+            let (found, _) = activated.forward(level, Some(&gradient), false);
+            assert!(found == half(&activated_output), "output {told}");
+            let found = activated.backward(level, &gradient, Some(saved), mask, None);
+            assert!(found.input.unwrap() == half(&behind), "gradient of the input {told}");
+            assert!(found.weight.unwrap() == by_activated_weight, "gradient of the weight {told}");
+        };
+        // One thread has several blocks of pixels; three threads have parts of an image.
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for level in SimdLevel::available() {
+                pool.install(|| all().into_iter().for_each(|products| check(level, products)));
+            }
         }
     }
 }

@@ -2,7 +2,11 @@ use std::mem::MaybeUninit;
 
 use half::bf16;
 
-use crate::cpu::bf16_product::{activate_narrow, narrow_sum};
+use crate::cpu::bf16_product::operands::{narrowed, pixel_pairs};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::bf16_product::rounding::Avx512;
+use crate::cpu::bf16_product::rounding::{Number, Rounding, Scalar};
+use crate::cpu::bf16_product::{Bf16Products, TILE, activate_narrow, round_sum};
 use crate::cpu::elementwise::Affine;
 
 /// Numbers of both signs and all sizes, with special ones among them.
@@ -13,6 +17,41 @@ fn numbers(count: usize) -> Vec<f32> {
         _ => (index as f32 * 1.3).sin() * (index as f32 * 0.37 - 20.0).exp(),
     };
     (0..count).map(number).collect()
+}
+
+/// Every implementation pairs and rounds alike, with numbers that lie between two bfloat16 numbers.
+#[test]
+fn pairs_are_rounded_to_the_nearest_numbers() {
+    let values: Vec<f32> = numbers(4 * TILE).into_iter().filter(|value| !value.is_nan()).collect();
+    let (first, second) =
+        (values[..TILE].as_array().unwrap(), values[TILE..][..TILE].as_array().unwrap());
+    let expected: [u32; TILE] = std::array::from_fn(|index| {
+        let [first, second] = [first, second].map(|values| bf16::from_f32(values[index]).to_bits());
+        u32::from(first) | u32::from(second) << 16
+    });
+    // SAFETY: the machine has the instructions.
+    unsafe {
+        assert_eq!(Scalar::pair(first, second), expected);
+        assert_eq!(f32::pair::<Scalar>(first, second), expected);
+        #[cfg(target_arch = "x86_64")]
+        if Bf16Products::has_dot() {
+            assert_eq!(Avx512::pair(first, second), expected);
+            assert_eq!(Avx512::narrow(first), Scalar::narrow(first));
+            let add = Scalar::narrow(second);
+            assert_eq!(Avx512::narrow_sum(first, &add), Scalar::narrow_sum(first, &add));
+            let found = Avx512::activate(&add, first, second);
+            assert_eq!(found, Scalar::activate(&add, first, second));
+        }
+    }
+    let narrow = values.iter().map(|&value| bf16::from_f32(value)).collect::<Vec<_>>();
+    assert_eq!(narrowed(&values, &mut Vec::new()), narrow);
+    let [mut wide_pairs, mut narrow_pairs] = [Vec::new(), Vec::new()];
+    let (wide, narrow) = (&values[..3 * 7], &narrow[..3 * 7]);
+    assert_eq!(
+        pixel_pairs(wide, 7, 6, &mut wide_pairs),
+        pixel_pairs(narrow, 7, 6, &mut narrow_pairs)
+    );
+    assert_eq!(wide_pairs[2 * 7..], [0; 7]);
 }
 
 fn assert_same(found: bf16, expected: f32, told: &str) {
@@ -28,7 +67,7 @@ fn sums_are_rounded_to_the_nearest_number() {
         let add: Vec<bf16> = numbers(len + 9)[9..].iter().copied().map(bf16::from_f32).collect();
         for add in [None, Some(&add[..])] {
             let mut to = vec![MaybeUninit::new(bf16::ZERO); len];
-            narrow_sum(&values, add, &mut to);
+            round_sum(&values, add, &mut to);
             for (index, (to, value)) in to.into_iter().zip(&values).enumerate() {
                 let expected = add.map_or(*value, |add| value + add[index].to_f32());
                 // SAFETY: all numbers were initialized.

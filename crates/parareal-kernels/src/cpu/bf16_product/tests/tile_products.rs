@@ -17,10 +17,12 @@ fn bits(values: &[f32]) -> Vec<u16> {
 #[test]
 fn products_are_exact_and_stay_within_their_operands() {
     for products in all() {
-        for rows in [1, 5, 8, 16] {
+        for rows in [1, 5, 8, 11, 16] {
             for (depth, steps, runs) in [(2, 1, 1), (16, 1, 2), (24, 2, 3), (32, 3, 1)] {
                 for panels in 1..=MAX_PANELS {
-                    for (adds, apart) in [(false, false), (true, false), (false, true)] {
+                    for (adds, apart) in
+                        [(false, false), (true, false), (false, true), (true, true)]
+                    {
                         if !apart || products.reads_pairs_apart() {
                             let layout = Layout { runs, steps, panels, apart };
                             check_product(products, Shape { rows, depth }, layout, adds);
