@@ -205,7 +205,7 @@ mod tests {
             let value = |index: usize| {
                 let (pixel, channel) = (index / channels, index % channels);
                 let noise = ((index * 7919 % 1009) as f32 / 1009.0 - 0.5) * 3.0;
-                let outlier = if pixel == 0 { 500.0 } else { 0.0 };
+                let outlier = if pixel == 0 { 100.0 } else { 0.0 };
                 (channel as f32 - 2.0) * 1e4 + pixel as f32 * 0.01 + noise + outlier
             };
             let values: Vec<f32> = (0..pixels * channels).map(value).collect();
