@@ -81,6 +81,50 @@ fn rounded_states_change_losses_a_little_and_are_recorded() {
     assert!(errors(&output).contains("precision"), "{}", errors(&output));
 }
 
+/// Runs answer in the precision in which they were trained. Exported weights are 32-bit floats, and so are computations with
+/// them.
+#[test]
+fn predictions_of_a_run_and_of_its_exported_weights_differ_by_roundings() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, &[&BF16[..], &["--output", "run"]].concat());
+    let picture = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8, y as u8, 200]));
+    picture.save(folder.join("a.png")).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = parareal(folder, &[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        json(&output)
+    };
+    let probability = |source| {
+        let answers = run(&["predict", source, "a.png"]);
+        answers[0]["answers"][0]["probability"].as_f64().unwrap()
+    };
+    run(&["export", "run", "--output", "w.safetensors"]);
+    let bytes = fs::read(folder.join("w.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    assert!(tensors.iter().all(|(_, tensor)| tensor.dtype() != Dtype::BF16));
+    let [own, exported] = ["run", "w.safetensors"].map(probability);
+    assert!(own != exported && (own - exported).abs() < 0.02, "{own} and {exported}");
+}
+
+#[test]
+fn rates_are_found_for_states_in_bfloat16() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = ["f32", "bf16"].map(|precision| {
+        let small = ["lr-find", "--depth", "11", "--width", "4", "--limit-train", "48"];
+        let range = ["--batch-size", "16", "--seed", "3", "--steps", "20"];
+        let precision = ["--highest", "0.01", "--precision", precision, "--json"];
+        let output = parareal(folder.path(), &[&small[..], &range, &precision].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let steps = json(&output)["steps"].as_array().unwrap().clone();
+        steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect::<Vec<_>>()
+    });
+    let [single, half] = &losses;
+    assert_eq!((single.len(), half.len()), (20, 20));
+    let is_close = |(single, half): (&f64, &f64)| (single - half).abs() < 0.05 * single;
+    assert!(single != half && single.iter().zip(half).all(is_close), "{losses:?}");
+}
+
 #[test]
 fn measured_costs_are_those_of_one_precision() {
     let folder = tempfile::tempdir().unwrap();
