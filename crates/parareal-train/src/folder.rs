@@ -1,6 +1,6 @@
 //! The folder of a run.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ pub enum OutputFolder {
     },
 }
 
-/// Checks that a folder can be used for a new run, before any work is done for the run.
+/// Checks that a folder can be used for a new run, before any work is done for the run. What a killed process leaves before
+/// its run exists is no obstacle.
 ///
 /// # Errors
 /// If the folder is not empty ([`TrainError::OutputNotEmpty`]) or its name is not valid
@@ -33,7 +34,9 @@ pub enum OutputFolder {
 pub fn check(folder: &Path) -> Result<(), TrainError> {
     let path = folder.to_path_buf();
     let is_empty = match fs::metadata(folder) {
-        Ok(found) if found.is_dir() => fs::read_dir(folder).map(|mut all| all.next().is_none()),
+        Ok(found) if found.is_dir() => fs::read_dir(folder).map(|mut all| {
+            all.all(|entry| entry.is_ok_and(|entry| entry.file_name() == partial_name(CONFIG)))
+        }),
         Ok(_) => Ok(false),
         Err(error) => Err(error),
     };
@@ -106,14 +109,19 @@ pub(crate) fn write_config(folder: &Path, configuration: &ConfigRecord) -> Resul
 /// # Errors
 /// If the file cannot be written ([`TrainError::File`]).
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let partial = path.with_file_name(name);
+    let partial = path.with_file_name(partial_name(path.file_name().unwrap_or_default()));
     let written = write_and_sync(&partial, content).and_then(|()| fs::rename(&partial, path));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }
     written.map_err(TrainError::file("write", path))
+}
+
+/// Returns the name of a file while it is written.
+fn partial_name(name: impl AsRef<OsStr>) -> OsString {
+    let mut partial = OsString::from(".");
+    partial.push(name);
+    partial
 }
 
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
@@ -161,6 +169,12 @@ impl Lock {
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
         }
     }
+}
+
+/// Returns true if a folder holds a run, whose configuration is the first file that is written.
+#[must_use]
+pub fn holds_run(folder: &Path) -> bool {
+    folder.join(CONFIG).symlink_metadata().is_ok()
 }
 
 /// Returns the path of a run's configuration.

@@ -91,6 +91,14 @@ impl ClassificationRun {
         Ok(Self { run, config, summary })
     }
 
+    /// Returns true if a folder holds a run, which [`Self::resume`] continues even if it has no checkpoint yet. Collective.
+    ///
+    /// # Errors
+    /// If the processes of the group cannot communicate.
+    pub fn exists(group: &ProcessGroup, folder: &Path) -> Result<bool, VisionError> {
+        group.on_root(|| Ok(folder::holds_run(folder)))
+    }
+
     /// Resumes the run in a folder from its newest valid checkpoint. `changes` are settings to change, such
     /// as devices, workers or the number of epochs. `timeline` requests the timeline of one step.
     ///

@@ -34,6 +34,19 @@ pub(crate) struct Train {
     /// run.
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
+    /// Resume the run in --output, or start it if the folder has none
+    ///
+    /// The same command can be repeated until the run has ended, for example in a job that a batch system requeues, or
+    /// in a loop. It changes nothing in a run that has ended.
+    #[arg(
+        long,
+        requires = "output",
+        conflicts_with = "resume",
+        help_heading = "Output",
+        display_order = 0,
+        hide_short_help = true
+    )]
+    pub(crate) resume_or_start: bool,
     /// Write the timeline of one step: a picture (.svg) or a trace (.json)
     ///
     /// A trace opens in ui.perfetto.dev.

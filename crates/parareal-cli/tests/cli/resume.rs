@@ -45,6 +45,7 @@ fn resume(folder: &Path) -> std::process::Output {
     parareal(folder, &["train", "--resume", "--output", "run"])
 }
 
+/// The same command is repeated, without a look at what the killed one has left.
 #[cfg(unix)]
 #[test]
 fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
@@ -55,14 +56,11 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
     // PARAREAL_KILLS=200 requests more kills.
     let wanted = std::env::var("PARAREAL_KILLS").map_or(20, |kills| kills.parse().unwrap());
     let (mut kills, mut ends, mut wait) = (0, 0, 7);
+    let command = [&RUN[..], &["--output", "run", "--resume-or-start"]].concat();
     while kills < wanted {
-        let start = match run.join("config.toml").is_file() {
-            true => vec!["train", "--resume", "--output", "run"],
-            false => [&RUN[..], &["--output", "run"]].concat(),
-        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_parareal"))
             .current_dir(folder)
-            .args(start)
+            .args(&command)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -79,19 +77,48 @@ fn a_run_killed_at_any_moment_resumes_bit_for_bit() {
         } else {
             kills += 1;
         }
-        // The run was killed while its folder was being created.
-        if run.is_dir() && !run.join("config.toml").is_file() {
-            fs::remove_dir_all(&run).unwrap();
-        }
     }
-    let output = match run.is_dir() {
-        true => resume(folder),
-        false => parareal(folder, &[&RUN[..], &["--output", "run"]].concat()),
-    };
+    let output = parareal(folder, &command);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert_same(&remains(&run), &expected);
     assert!(checkpoints(&run).iter().all(|name| !name.starts_with(".step")));
     eprintln!("killed {kills} times; {} runs came to their end, all with the same bytes", ends + 1);
+}
+
+#[test]
+fn one_command_starts_resumes_and_leaves_a_run_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let repeat = |more: &[&str]| {
+        let command = [&RUN[..], &["--recipe", "quick", "--cuts", "balanced"]].concat();
+        let output = ["--output", "run", "--resume-or-start"];
+        parareal(folder, &[&command[..], &output, more].concat())
+    };
+    for (more, told) in [
+        (&["--epochs", "1"][..], "1 epoch of 4 steps"),
+        (&[], "resuming after step 4"),
+        (&[], "nothing left to do: the run has finished after 3 epochs (12 steps)"),
+    ] {
+        let output = repeat(more);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert!(errors(&output).contains(told), "{}", errors(&output));
+    }
+    // Another command is refused, and files that are no run are not touched.
+    for (more, told) in [
+        (&["--seed", "2"][..], "seed is 2, but 1 in run"),
+        (&["--resume"], "cannot be used with"),
+        (&["--output", "."], ". is not an empty folder"),
+    ] {
+        let output = repeat(more);
+        assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+        assert!(errors(&output).contains(told), "{}", errors(&output));
+    }
+    // A start that was killed while it wrote its settings leaves an incomplete file.
+    fs::create_dir(folder.join("killed")).unwrap();
+    fs::write(folder.join("killed/.config.toml"), "recipe = ").unwrap();
+    let output = repeat(&["--output", "killed", "--epochs", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(!folder.join("killed/.config.toml").exists());
 }
 
 #[test]

@@ -47,6 +47,15 @@ impl Settings {
         self.or_each(other)
     }
 
+    /// Replaces the recipe, if it is set, by the values that it stands for.
+    #[must_use]
+    pub fn without_recipe(self) -> Self {
+        match self.recipe {
+            Some(recipe) => Self { recipe: None, ..self.complete(recipe).into() },
+            None => self,
+        }
+    }
+
     /// Returns the default folder of a data set; `None` for the built-in images, which need no folder, and
     /// for the user's own images, which have no default folder.
     #[must_use]

@@ -19,13 +19,21 @@ use crate::{interrupt, network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
     let timeline = timeline(&arguments);
-    let Train { config: file, flags, output, resume, json, .. } = *arguments;
-    let (flags, resumed) = (flags.settings, output.clone().filter(|_| resume));
+    let Train { config: file, flags, output, resume, resume_or_start, json, .. } = *arguments;
+    let flags = flags.settings;
+    let mut resumed = output.clone().filter(|_| resume || resume_or_start);
     let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
     ranks::together(&group, || {
         let file = file.as_deref().map(Settings::read).transpose();
-        let settings = flags.or(group.agree(file)?.unwrap_or_default());
+        let mut settings = flags.or(group.agree(file)?.unwrap_or_default());
         let timeline = group.agree(timeline)?;
+        if let (true, Some(folder)) = (resume_or_start, &resumed) {
+            match ClassificationRun::exists(&group, folder)? {
+                // The command that started the run names its recipe.
+                true => settings = settings.without_recipe(),
+                false => resumed = None,
+            }
+        }
         train(&group, settings, resumed, output, timeline, json)
     })
 }

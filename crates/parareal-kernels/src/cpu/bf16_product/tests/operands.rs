@@ -2,11 +2,13 @@ use std::mem::MaybeUninit;
 
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::bf16_product::Bf16Products;
 use crate::cpu::bf16_product::operands::{narrowed, pixel_pairs};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::bf16_product::rounding::Avx512;
 use crate::cpu::bf16_product::rounding::{Number, Rounding, Scalar};
-use crate::cpu::bf16_product::{Bf16Products, TILE, activate_narrow, round_sum};
+use crate::cpu::bf16_product::{TILE, activate_narrow, round_sum};
 use crate::cpu::elementwise::Affine;
 
 /// Numbers of both signs and all sizes, with special ones among them.
