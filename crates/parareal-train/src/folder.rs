@@ -25,8 +25,8 @@ pub enum OutputFolder {
     },
 }
 
-/// Checks that a folder can be used for a new run, before any work is done for the run. What a killed process leaves before
-/// its run exists is no obstacle.
+/// Checks that a folder can be used for a new run, before any work is done for the run. A partial
+/// `config.toml`, left by a process that was killed while it created the run, is ignored.
 ///
 /// # Errors
 /// If the folder is not empty ([`TrainError::OutputNotEmpty`]) or its name is not valid

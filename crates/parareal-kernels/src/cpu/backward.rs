@@ -278,11 +278,7 @@ impl<E: Element> Backward<'_, E> {
                     let window = Window { images: count, rows: rows.len(), ..window };
                     let values =
                         &gradient[rows.start * gradient_row..][..count * rows.len() * gradient_row];
-                    let wide = match E::IS_F32 {
-                        true => &mut [][..],
-                        false => scratch_slice(&mut wide, values.len()),
-                    };
-                    let values = widened(simd, values, wide);
+                    let values = widened(simd, values, &mut wide);
                     let gradient = Grid { values, row: gradient_row, channels };
                     let to = &mut done.weight;
                     if let Some(tile) = geometry.winograd_tile() {
@@ -441,7 +437,7 @@ fn padded_pixels<'a>(
     if padded == channels {
         return values;
     }
-    // What lies between the channels of two pixels stays zero.
+    // The padding of each pixel stays zero.
     let filled = scratch_slice(filled, values.len() / channels * padded);
     for (pixel, to) in values.chunks_exact(channels).zip(filled.chunks_exact_mut(padded)) {
         to[..channels].copy_from_slice(pixel);

@@ -65,8 +65,8 @@ impl<E: Element> Convolution<'_, E> {
             return AnyGrid::Narrow(Grid::of_row(to, in_channels));
         }
         let Some(map) = self.activation else {
-            let to = scratch_slice(&mut block.wide, if E::IS_F32 { 0 } else { input.len() });
-            return AnyGrid::Wide(Grid::of_row(widened(simd, input, to), in_channels));
+            let values = widened(simd, input, &mut block.wide);
+            return AnyGrid::Wide(Grid::of_row(values, in_channels));
         };
         let to = scratch_slice(&mut block.wide, input.len());
         // SAFETY: both slices have these pixels.
@@ -86,7 +86,6 @@ impl<E: Element> Convolution<'_, E> {
         if let Some(gradient) = self.geometry.narrow_pixels(gradient) {
             return AnyGrid::Narrow(Grid::of_row(gradient, channels));
         }
-        let wide = scratch_slice(wide, if E::IS_F32 { 0 } else { gradient.len() });
         AnyGrid::Wide(Grid::of_row(widened(simd, gradient, wide), channels))
     }
 

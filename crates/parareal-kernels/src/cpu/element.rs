@@ -7,6 +7,7 @@ use half::bf16;
 use pulp::Simd;
 
 use crate::cpu::microkernel::{load, store};
+use crate::cpu::scratch::scratch_slice;
 
 /// A number of a state: a 32-bit float, or half of one (bfloat16), which has its range and 8 bits of its precision.
 pub(crate) trait Element: Copy + Debug + Default + Send + Sync + 'static {
@@ -115,12 +116,12 @@ pub(super) fn rounded(bits: u32) -> u16 {
 pub(crate) fn widened<'a, S: Simd, E: Element>(
     simd: S,
     values: &'a [E],
-    buffer: &'a mut [f32],
+    buffer: &'a mut Vec<f32>,
 ) -> &'a [f32] {
     match as_f32(values) {
         Some(values) => values,
         None => {
-            let buffer = &mut buffer[..values.len()];
+            let buffer = scratch_slice(buffer, values.len());
             widen_all(simd, values, buffer);
             buffer
         }

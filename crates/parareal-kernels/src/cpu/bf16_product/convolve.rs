@@ -55,7 +55,7 @@ impl PairedPanels {
     /// # Safety
     /// The machine has the instructions for which the kernel was packed. The grid has the input channels of the kernel, and
     /// the window its rows and columns and a single image. The grid can be read at all positions of the window, and `rows ·
-    /// columns` output pixels can be written. There is no addend.
+    /// columns` output pixels can be written. `place` has no addend.
     pub(crate) unsafe fn convolve(
         &self,
         grid: Grid<'_>,
