@@ -10,10 +10,14 @@ use crate::simd::SimdLevel;
 
 /// Returns the mean and biased variance of each channel over all pixels.
 ///
-/// The pixels are processed in blocks that fit into the first-level cache. The first block is read twice: once for its
-/// approximate mean, and once for the deviations from it. For each of the others, the deviations from the mean of all blocks
-/// before it are summed. Blocks are merged in double precision (Chan, Golub, LeVeque 1983). So the error of the variance is a
-/// few roundings of single precision relative to the variance, also if the mean is large compared to the standard deviation.
+/// The pixels are processed in blocks that fit into the first-level cache. For each block, the deviations from the mean of its
+/// first eighth are summed. If that mean is off by `d`, the distance between the first eighth and the rest contributes at least
+/// `d² / 7` to the variance of the block. So the sum of squares is at most eight times as large as necessary, and usually hardly
+/// larger. Blocks are merged in double precision (Chan, Golub, LeVeque 1983). So the error of the variance is a few roundings of
+/// single precision relative to the variance, also if the mean is large compared to the standard deviation.
+///
+/// The sums of a block depend on its pixels alone. So another number of threads only changes the order of the merges, as long as
+/// it divides the pixels into whole blocks.
 ///
 /// # Panics
 /// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
@@ -105,13 +109,10 @@ impl Moments {
             // SAFETY: these pixels are among those that the caller promises.
             unsafe {
                 let x = x.add(first * channels);
-                if self.count == 0.0 {
-                    deviations(simd, x, pixels, &mut block);
-                    block.move_center(pixels as f32);
-                } else {
-                    let centers = block.center.iter_mut().zip(&self.mean);
-                    centers.for_each(|(center, &mean)| *center = mean as f32);
-                }
+                let sample = pixels.div_ceil(8);
+                block.center.fill(0.0);
+                deviations(simd, x, sample, &mut block);
+                block.move_center(sample as f32);
                 deviations(simd, x, pixels, &mut block);
             }
             let count = pixels as f64;
@@ -195,6 +196,25 @@ mod tests {
         let count = own().count() as f64;
         let mean = own().sum::<f64>() / count;
         [mean, own().map(|value| (value - mean).powi(2)).sum::<f64>() / count]
+    }
+
+    #[test]
+    fn moments_do_not_depend_on_the_number_of_threads() {
+        for channels in [5, 16, 48] {
+            let pixels = 6 * block_pixels(channels);
+            let value = |index: usize| (index * 7919 % 1009) as f32 / 1009.0 - 0.3;
+            let values: Vec<f32> = (0..pixels * channels).map(value).collect();
+            for level in SimdLevel::available() {
+                let [one, more @ ..] = [1, 2, 3].map(|threads| {
+                    let pool =
+                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    pool.install(|| mean_and_variance(level, &values, 6, channels).concat())
+                });
+                for (one, more) in more.iter().flat_map(|more| one.iter().zip(more)) {
+                    assert!((one - more).abs() < 1e-14, "{one} {more}, {channels}, {level:?}");
+                }
+            }
+        }
     }
 
     /// The mean is large, drifts from block to block, and differs between channels. The first pixel is far from all others.
