@@ -44,7 +44,9 @@ fn main() -> ExitCode {
             return if asked { Ending::Done } else { Ending::BadInput }.into();
         }
     };
-    if let Err(error) = check_simd_level() {
+    if arguments.command.computes()
+        && let Err(error) = check_simd_level()
+    {
         ranks::refuse(&error.to_string(), || output::note(&format!("error: {error}")));
         return Ending::BadInput.into();
     }

@@ -1,6 +1,9 @@
 //! Networks and their cuts as JSON and as text.
 
-use parareal_vision::{CoarseCost, CostBasis, Cutting, NetworkConfig, Summary, UnitKind};
+use parareal_train::RunConfig;
+use parareal_vision::{
+    CoarseCost, Config, CostBasis, Cutting, NetworkConfig, Precision, Summary, UnitKind,
+};
 use serde_json::{Value, json};
 
 use crate::output::{amount, count, table};
@@ -39,10 +42,11 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
     ];
     let mut sections = vec![
         format!(
-            "{}, {} classes, cut into {}",
+            "{}, {} classes, cut into {}{}",
             summary.network,
             summary.classes,
-            subnetworks(summary)
+            subnetworks(summary),
+            precision(network.net.precision()),
         ),
         table(&rows),
     ];
@@ -52,6 +56,27 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
     sections.extend(coarse_warning(network));
     sections.push(format!("Parameters\n{}", table(&counts)));
     sections.join("\n\n")
+}
+
+/// Returns what is unusual about the steps of a run, each part after a comma.
+pub(crate) fn step_details(config: &Config) -> String {
+    let RunConfig { accumulate, sync_batch_norm, replicas, .. } = config.run;
+    let mut details = precision(config.network.net.precision());
+    if accumulate > 1 {
+        details += &format!(", steps of {accumulate} micro-batches");
+    }
+    if sync_batch_norm && replicas > 1 {
+        details += ", batch normalization over all replicas";
+    }
+    details
+}
+
+/// Returns a precision that is not the usual one, after a comma.
+pub(crate) fn precision(precision: Precision) -> String {
+    match precision {
+        Precision::F32 => String::new(),
+        other => format!(", states in {other}"),
+    }
 }
 
 /// Formats the coarse network of each interface with its cost.

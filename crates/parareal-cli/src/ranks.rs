@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use parareal_run::Traffic;
 use parareal_text::panic_message;
@@ -12,6 +13,10 @@ use crate::advice;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
+
+/// Seconds without a sign of life from a rank after which all ranks end, by default and at least.
+const TIMEOUT: u64 = 600;
+const LEAST_TIMEOUT: u64 = 5;
 
 /// Returns the process group for a run. The executor is taken from the flags, the configuration file, or the
 /// folder of a resumed run, in this order.
@@ -31,6 +36,29 @@ pub(crate) fn group(
         true => ProcessGroup::join(),
         false => Ok(ProcessGroup::alone()),
     }
+}
+
+/// Ends all ranks if one of them shows no signs of life for this number of seconds, 600 by default. 0 is no limit.
+pub(crate) fn watch(group: &ProcessGroup, seconds: Option<u64>) -> Result<(), Failure> {
+    let refused = |value, expected| {
+        Failure::Flag(format!("invalid value `{value}` for --timeout: {expected}"))
+    };
+    let seconds = group.agree(match seconds {
+        Some(value) if !group.is_ranks() => {
+            Err(refused(value, "requires the mpi executor; leave it unset"))
+        }
+        Some(value @ 1..LEAST_TIMEOUT) => {
+            Err(refused(value, "expected at least 5, or 0 for no limit"))
+        }
+        seconds => Ok(seconds.unwrap_or(TIMEOUT)),
+    })?;
+    if seconds > 0 {
+        group.watch(Duration::from_secs(seconds), |error| {
+            note(&format!("error: {}", advice::message(&error.into())));
+            1
+        })?;
+    }
+    Ok(())
 }
 
 /// Runs a command on all ranks. The failure of a rank is reported with the number of the rank and ends all

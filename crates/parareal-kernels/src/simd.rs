@@ -50,7 +50,10 @@ impl UnknownSimdLevel {
 impl fmt::Display for UnknownSimdLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, expected) = (self.value.escape_debug(), self.expected());
-        write!(f, "invalid value `{value}` for {VARIABLE}: expected {expected}")
+        write!(
+            f,
+            "invalid value `{value}` for {VARIABLE}: expected what this machine has: {expected}"
+        )
     }
 }
 
@@ -124,7 +127,7 @@ impl SimdLevel {
     }
 
     /// Returns the level that is used if none is requested: the widest one that this machine supports and that was measured
-    /// to be the fastest. That is [`Self::Avx512Bf16`] on AMD's processors that have it. Intel's take two cycles for a dot
+    /// to be the fastest. On AMD's processors that have it, that is [`Self::Avx512Bf16`] (measured on Zen 4). Intel's take two cycles for a dot
     /// product of two vectors, so there it is [`Self::Avx512`]. [`Self::Amx`] was not measured yet.
     pub fn preferred() -> Self {
         if Self::Avx512Bf16.is_available() && Bf16Products::has_fast_dot() {
@@ -182,7 +185,7 @@ mod tests {
         }
         let error = SimdLevel::named("avx1024\n").unwrap_err().to_string();
         assert!(
-            error.starts_with("invalid value `avx1024\\n` for PARAREAL_SIMD: expected "),
+            error.starts_with("invalid value `avx1024\\n` for PARAREAL_SIMD: expected what"),
             "{error}"
         );
         assert!(error.ends_with("portable"), "{error}");

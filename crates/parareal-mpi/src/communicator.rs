@@ -44,7 +44,6 @@ impl Communicator {
         tag: i32,
         data: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<Request<()>, MpiError> {
-        self.progress.count_sent(data.as_ref().len());
         self.start(Operation::Send { to, tag, data: Box::new(data) }, drop)
     }
 
@@ -71,7 +70,6 @@ impl Communicator {
     /// # Errors
     /// [`MpiError::ThreadStopped`].
     pub fn sum_f32(&self, terms: Vec<f32>) -> Result<Request<Vec<f32>>, MpiError> {
-        self.progress.count_reduced(size_of_val(&terms[..]));
         self.start(Operation::SumF32(terms), |buffers| match buffers {
             Buffers::F32(_, sums) => sums,
             _ => unreachable!("a sum of f32 returns f32"),
@@ -83,7 +81,6 @@ impl Communicator {
     /// # Errors
     /// [`MpiError::ThreadStopped`].
     pub fn sum_f64(&self, terms: Vec<f64>) -> Result<Request<Vec<f64>>, MpiError> {
-        self.progress.count_reduced(size_of_val(&terms[..]));
         self.start(Operation::SumF64(terms), |buffers| match buffers {
             Buffers::F64(_, sums) => sums,
             _ => unreachable!("a sum of f64 returns f64"),

@@ -8,6 +8,8 @@
 //! `World::init` makes the process a rank. The members of a `Communicator` must make the same collective calls in
 //! the same order; each call may come from any thread.
 //!
+//! Ranks send each other signs of life, so that `World::watch` can end all of them if one is stopped.
+//!
 //! All unsafe code is in the module `raw`. MPI errors are returned as `MpiError`. A rank that cannot continue
 //! calls `World::abort`, which ends all ranks.
 //!
@@ -21,6 +23,7 @@
 
 mod communicator;
 mod error;
+mod heartbeat;
 mod progress_handle;
 mod progress_thread;
 mod raw;
@@ -29,6 +32,7 @@ mod world;
 
 pub use communicator::Communicator;
 pub use error::MpiError;
+pub use heartbeat::SilentRank;
 pub use progress_handle::Traffic;
 pub use request::Request;
 pub use world::World;

@@ -1,37 +1,69 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::error::MpiError;
 use crate::progress_thread::{Command, Completion, Operation};
+
+/// The time to wait for an abort before the process exits on its own.
+const ABORT: Duration = Duration::from_secs(5);
 
 /// A handle to the progress thread that submits commands and counts bytes.
 #[derive(Clone)]
 pub(crate) struct ProgressHandle(Arc<Shared>);
 
+/// A handle that does not keep the progress thread alive.
+pub(crate) struct WeakProgressHandle(Weak<Shared>);
+
+impl WeakProgressHandle {
+    pub(crate) fn upgrade(&self) -> Option<ProgressHandle> {
+        self.0.upgrade().map(ProgressHandle)
+    }
+}
+
 struct Shared {
     commands: Sender<Command>,
-    bytes_sent: AtomicU64,
-    bytes_reduced: AtomicU64,
+    traffic: Mutex<Traffic>,
     next_request: AtomicU64,
 }
 
-/// The traffic of this rank so far, in bytes.
+/// The traffic of this rank so far, without signs of life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
-    /// Bytes of point-to-point messages.
+    /// Number of messages sent to another rank.
+    pub messages: u64,
+    /// Bytes of these messages.
     pub sent: u64,
+    /// Number of collective operations: all-reduces, all-gathers, broadcasts and splits.
+    pub collectives: u64,
     /// Bytes contributed to all-reduces; a ring of `R` ranks sends `2 (R - 1) / R` of them.
     pub reduced: u64,
+    /// Bytes of the results of all-gathers and broadcasts, which arrive at every rank.
+    pub gathered: u64,
 }
 
 impl ProgressHandle {
     pub(crate) fn new(commands: Sender<Command>) -> Self {
-        let [bytes_sent, bytes_reduced, next_request] = [(); 3].map(|()| AtomicU64::new(0));
-        Self(Arc::new(Shared { commands, bytes_sent, bytes_reduced, next_request }))
+        let (traffic, next_request) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Shared { commands, traffic, next_request }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakProgressHandle {
+        WeakProgressHandle(Arc::downgrade(&self.0))
+    }
+
+    /// Ends all ranks on all machines with this exit code.
+    pub(crate) fn abort(&self, code: i32) -> ! {
+        if self.submit(Command::Abort { code }).is_ok() {
+            std::thread::sleep(ABORT);
+        }
+        std::process::exit(code)
     }
 
     pub(crate) fn submit(&self, command: Command) -> Result<(), MpiError> {
+        self.count(&command);
         self.0.commands.send(command).map_err(|_| MpiError::ThreadStopped)
     }
 
@@ -47,16 +79,43 @@ impl ProgressHandle {
         Ok(request)
     }
 
-    pub(crate) fn count_sent(&self, bytes: usize) {
-        self.0.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_reduced(&self, bytes: usize) {
-        self.0.bytes_reduced.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts a command.
+    fn count(&self, command: &Command) {
+        let mut traffic = self.0.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let operation = match command {
+            Command::Start { operation, .. } => operation,
+            Command::Split { .. } => {
+                traffic.collectives += 1;
+                return;
+            }
+            _ => return,
+        };
+        match operation {
+            Operation::Send { data, .. } => {
+                traffic.messages += 1;
+                traffic.sent += (**data).as_ref().len() as u64;
+            }
+            Operation::Receive { .. } => {}
+            Operation::Broadcast { buffer, .. } => {
+                traffic.collectives += 1;
+                traffic.gathered += buffer.len() as u64;
+            }
+            Operation::AllGather { lengths, .. } => {
+                traffic.collectives += 1;
+                traffic.gathered += lengths.iter().sum::<usize>() as u64;
+            }
+            Operation::SumF32(terms) => {
+                traffic.collectives += 1;
+                traffic.reduced += size_of_val(&terms[..]) as u64;
+            }
+            Operation::SumF64(terms) => {
+                traffic.collectives += 1;
+                traffic.reduced += size_of_val(&terms[..]) as u64;
+            }
+        }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Traffic { sent: load(&self.0.bytes_sent), reduced: load(&self.0.bytes_reduced) }
+        *self.0.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

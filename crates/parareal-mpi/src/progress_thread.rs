@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::error::MpiError;
+use crate::heartbeat::{Heartbeat, PERIOD, SilentRank};
 use crate::raw::{Buffers, Library, RawCommunicator, RawRequest};
 
 /// The longest pause between two tests of the requests.
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Start { communicator: usize, operation: Operation, completion: Completion, request: u64 },
     /// Cancels a receive.
     Cancel { request: u64 },
+    /// Reports a rank that shows no signs of life for `timeout`.
+    Watch { timeout: Duration, report: Sender<SilentRank> },
     /// Ends all ranks.
     Abort { code: i32 },
     /// Finalizes MPI; all ranks must receive this command.
@@ -75,6 +78,8 @@ pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Re
 struct ProgressThread {
     communicators: Vec<RawCommunicator>,
     requests: Vec<(RawRequest, u64, Completion)>,
+    /// `None` if there is only one rank.
+    heartbeat: Option<Heartbeat>,
     finalizes: bool,
     library: Library,
 }
@@ -82,8 +87,9 @@ struct ProgressThread {
 impl ProgressThread {
     fn new(library: Library) -> Result<(Self, Memberships), MpiError> {
         let (world, machine) = (library.world(), library.world().machine()?);
+        let heartbeat = Heartbeat::new(world, &library.processor_name())?;
         let (communicators, requests) = (Vec::new(), Vec::new());
-        let mut this = Self { communicators, requests, finalizes: false, library };
+        let mut this = Self { communicators, requests, heartbeat, finalizes: false, library };
         let memberships = (this.add(world)?, this.add(machine)?);
         Ok((this, memberships))
     }
@@ -100,8 +106,11 @@ impl ProgressThread {
     fn run(&mut self, commands: &Receiver<Command>) {
         let mut last = Instant::now();
         while !self.finalizes {
-            let pause = (last.elapsed() / 8).min(LONGEST_PAUSE);
-            let command = if self.requests.is_empty() {
+            let pause = match self.requests.is_empty() {
+                true => PERIOD,
+                false => (last.elapsed() / 8).min(LONGEST_PAUSE),
+            };
+            let command = if self.requests.is_empty() && self.heartbeat.is_none() {
                 commands.recv().map(Some).map_err(drop)
             } else if pause < SHORTEST_PAUSE {
                 match commands.try_recv() {
@@ -128,6 +137,9 @@ impl ProgressThread {
             }
             if self.test_requests() {
                 last = Instant::now();
+            }
+            if let Some(heartbeat) = &mut self.heartbeat {
+                heartbeat.beat();
             }
         }
     }
@@ -167,16 +179,36 @@ impl ProgressThread {
                     None => {}
                 }
             }
-            Command::Abort { code } => self.library.abort(code),
-            Command::Finalize => {
-                // Sends have to complete before MPI is finalized.
-                while !self.requests.is_empty() {
-                    self.test_requests();
-                    std::thread::yield_now();
+            Command::Watch { timeout, report } => {
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.watch(timeout, report);
                 }
-                self.finalizes = true;
+            }
+            Command::Abort { code } => self.library.abort(code),
+            Command::Finalize => self.prepare_to_finalize(),
+        }
+    }
+
+    /// Completes all operations, and waits for the other ranks while signs of life are exchanged.
+    fn prepare_to_finalize(&mut self) {
+        if let Some(heartbeat) = &self.heartbeat {
+            match heartbeat.meeting() {
+                Ok(meeting) => self.requests.push((meeting, u64::MAX, Box::new(drop))),
+                Err(_) => self.heartbeat = None,
             }
         }
+        // Sends have to complete before MPI is finalized.
+        while !self.requests.is_empty() {
+            self.test_requests();
+            if let Some(heartbeat) = &mut self.heartbeat {
+                heartbeat.beat();
+            }
+            std::thread::yield_now();
+        }
+        if let Some(heartbeat) = self.heartbeat.take() {
+            heartbeat.finish();
+        }
+        self.finalizes = true;
     }
 
     /// Passes on the outcomes of completed operations. Returns true if there were any.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::communicator::Communicator;
 use crate::error::MpiError;
+use crate::heartbeat::SilentRank;
 use crate::progress_handle::{ProgressHandle, Traffic};
 use crate::progress_thread::{self, Command, Membership};
 
@@ -13,8 +14,6 @@ use crate::progress_thread::{self, Command, Membership};
 const START: Duration = Duration::from_secs(60);
 /// The environment variable that overrides [`START`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
-/// The time to wait for an abort before the process exits on its own.
-const ABORT: Duration = Duration::from_secs(5);
 
 /// All ranks that were started together, and this process as one of them.
 ///
@@ -85,10 +84,43 @@ impl World {
     /// # Errors
     /// If MPI fails.
     pub fn split(&self, color: Option<u32>) -> Result<Option<Communicator>, MpiError> {
+        // The split blocks the progress thread, and with it the signs of life of this rank, until all ranks have come to it.
+        let all = Communicator::new(self.own, self.progress.clone());
+        all.all_gather_equal(vec![0])?.wait()?;
         let (reply, replied) = channel();
         self.progress.submit(Command::Split { communicator: self.own.index, color, reply })?;
         let membership = replied.recv().map_err(|_| MpiError::ThreadStopped)??;
         Ok(membership.map(|membership| Communicator::new(membership, self.progress.clone())))
+    }
+
+    /// Ends all ranks if one of them shows no signs of life for `timeout`, because it is stopped or its machine cannot be
+    /// reached. A rank that computes for a long time is not affected.
+    ///
+    /// Signs of life are sent every second, so `timeout` should be several seconds. Each rank watches the one before it;
+    /// all ranks should call this function. Time in which this process is itself stopped does not count, so ranks that are
+    /// stopped and continued together go on. On the rank that notices, `on_silence` is called on a thread of its own, and
+    /// returns the exit code.
+    ///
+    /// # Errors
+    /// If the thread cannot be started, or [`MpiError::ThreadStopped`].
+    pub fn watch(
+        &self,
+        timeout: Duration,
+        on_silence: impl FnOnce(&SilentRank) -> i32 + Send + 'static,
+    ) -> Result<(), MpiError> {
+        let ((report, reported), progress) = (channel(), self.progress.downgrade());
+        std::thread::Builder::new()
+            .name("parareal-watch".into())
+            .spawn(move || {
+                // The progress thread drops the sender at its end.
+                let Ok(silent) = reported.recv() else { return };
+                let code = on_silence(&silent);
+                if let Some(progress) = progress.upgrade() {
+                    progress.abort(code);
+                }
+            })
+            .map_err(|error| MpiError::Start(error.to_string()))?;
+        self.progress.submit(Command::Watch { timeout, report })
     }
 
     /// The traffic of this rank so far.
@@ -109,9 +141,6 @@ impl World {
 
     /// Ends all ranks on all machines with this exit code. Does not return.
     pub fn abort(&self, code: i32) -> ! {
-        if self.progress.submit(Command::Abort { code }).is_ok() {
-            std::thread::sleep(ABORT);
-        }
-        std::process::exit(code)
+        self.progress.abort(code)
     }
 }

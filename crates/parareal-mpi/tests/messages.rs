@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parareal_mpi::{Communicator, MpiError, World};
+use parareal_mpi::{Communicator, MpiError, SilentRank, World};
 use parareal_testing::{ranks, test_name};
 
 /// A message length that MPI does not send before the receiver is ready.
@@ -183,4 +183,57 @@ fn a_panic_of_one_rank_ends_all_ranks_during_operations() {
     let ended = ranks::run_test(2, test_name!());
     assert_ne!(ended.code, Some(0));
     assert!(ended.errors.contains("this rank fails"), "{}", ended.errors);
+}
+
+/// Seconds without a sign of life in these tests.
+const SILENCE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_stopped_rank_ends_all_ranks() {
+    let name = test_name!();
+    if !ranks::is_rank() {
+        let ended = ranks::run_test(3, name);
+        assert_eq!(ended.code, Some(7), "{}", ended.errors);
+        assert!(ended.errors.contains("rank 2 reports rank 1"), "{}", ended.errors);
+        return;
+    }
+    let world = World::init().unwrap();
+    let rank = world.rank();
+    let report = move |silent: &SilentRank| {
+        assert!(silent.process.as_ref().is_some_and(|(_, machine)| !machine.is_empty()));
+        #[allow(clippy::print_stderr, reason = "it is what the test reads")]
+        {
+            eprintln!("rank {rank} reports rank {}", silent.rank);
+        }
+        7
+    };
+    world.watch(SILENCE, report).unwrap();
+    let all = world.split(Some(0)).unwrap().unwrap();
+    // The first sign of life names the process.
+    std::thread::sleep(Duration::from_secs(2));
+    if rank == 1 {
+        let own = std::process::id().to_string();
+        std::process::Command::new("kill").args(["-STOP", &own]).status().unwrap();
+    }
+    let _ = all.sum_f32(vec![1.0]).unwrap().wait();
+    panic!("rank {rank} continues without rank 1");
+}
+
+#[test]
+fn a_rank_that_computes_or_ends_late_is_not_silent() {
+    ranks::on_ranks(&[1, 3], test_name!(), || {
+        let world = World::init().unwrap();
+        world.watch(SILENCE, |silent| panic!("{silent:?}")).unwrap();
+        let wait = |rank| {
+            if world.rank() == rank {
+                std::thread::sleep(2 * SILENCE);
+            }
+        };
+        wait(0);
+        let all = world.split(Some(0)).unwrap().unwrap();
+        wait(1);
+        meet(&all);
+        wait(2);
+        world.finalize().unwrap();
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parareal::exec::ExecError;
 use parareal::net::NetError;
@@ -234,6 +235,20 @@ pub enum TrainError {
         /// The other rank.
         rank: usize,
     },
+    /// A rank that shows no signs of life.
+    #[error(
+        "rank {rank}{} has not responded for {} s: it is stopped, or its machine cannot be reached",
+        process.as_ref().map_or_else(String::new, |(id, machine)| format!(" (process {id} on {})", one_line(machine))),
+        timeout.as_secs()
+    )]
+    SilentRank {
+        /// The rank.
+        rank: usize,
+        /// Its process ID and its machine; `None` if it never responded.
+        process: Option<(u32, String)>,
+        /// The time without a sign of life.
+        timeout: Duration,
+    },
     /// Samples that are not the same on all ranks.
     #[error("the {samples} differ between ranks 0 and {rank}; start all ranks with the same data")]
     RanksData {
@@ -328,6 +343,7 @@ impl TrainError {
             Self::Diverged { .. }
             | Self::WeightsDiverged { .. }
             | Self::EvaluationDiverged { .. }
+            | Self::SilentRank { .. }
             | Self::File { .. }
             | Self::Source { .. }
             | Self::Picture { .. } => false,

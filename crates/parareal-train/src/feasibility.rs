@@ -31,7 +31,7 @@ pub fn check_simd_level() -> Result<(), TrainError> {
     match SimdLevel::requested() {
         Ok(_) => Ok(()),
         Err(error) => {
-            let expected = format!("expected {}", error.expected());
+            let expected = format!("expected what this machine has: {}", error.expected());
             Err(TrainError::setting(UnknownSimdLevel::VARIABLE, error.value, expected))
         }
     }
@@ -115,9 +115,7 @@ impl RunConfig {
             ));
         }
         if self.sync_batch_norm && self.replicas == 1 {
-            remarks.push(
-                "sync-batch-norm changes nothing: a single replica has the statistics of the whole batch".into(),
-            );
+            remarks.push("sync-batch-norm changes nothing: there is only one replica".into());
         }
         let workers = match self.executor {
             ExecutorKind::Mpi => self.workers,

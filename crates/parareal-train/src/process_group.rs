@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,39 @@ impl ProcessGroup {
     #[cfg(feature = "mpi")]
     pub(crate) fn world(&self) -> Option<&parareal::exec::World> {
         self.inner.ranks.as_ref().map(|(world, _)| world)
+    }
+
+    /// Ends all ranks if one of them shows no signs of life for `timeout`, because it is stopped or its machine cannot be
+    /// reached. All ranks should call this function. A process that is not one of several ranks ignores it.
+    ///
+    /// Signs of life are sent every second, also while a rank computes, so `timeout` should be several seconds. On the rank
+    /// that notices, `on_silence` gets [`TrainError::SilentRank`] on a thread of its own, and returns the exit code of all
+    /// ranks.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn watch(
+        &self,
+        timeout: Duration,
+        on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
+    ) -> Result<(), TrainError> {
+        #[cfg(feature = "mpi")]
+        if let Some((world, _)) = &self.inner.ranks {
+            let watched = world.watch(timeout, move |silent| {
+                let parareal::exec::SilentRank { rank, process } = silent.clone();
+                on_silence(TrainError::SilentRank { rank, process, timeout })
+            });
+            return watched.map_err(failed);
+        }
+        let _ = (timeout, on_silence);
+        Ok(())
+    }
+
+    /// Returns the traffic of this rank so far; `None` for a process that is not a rank.
+    #[cfg(feature = "mpi")]
+    #[must_use]
+    pub fn traffic(&self) -> Option<parareal::exec::Traffic> {
+        self.world().map(parareal::exec::World::traffic)
     }
 
     /// Finalizes MPI. Waits until all other ranks do so as well.

@@ -19,7 +19,8 @@ pub(crate) fn notes(
         rules.and_then(|(old, new)| schedule_note(old, new, saved.position, steps_per_epoch));
     let mut notes: Vec<String> = note.into_iter().collect();
     if before.replicas != now.replicas {
-        notes.push(replicas_note([before, now].map(|config| config.replicas), now.sync_batch_norm));
+        let replicas = [before, now].map(|config| config.replicas);
+        notes.push(replicas_note(replicas, now.sync_batch_norm, now.accumulate));
     }
     let devices = |config: &RunConfig| {
         let names: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
@@ -47,16 +48,21 @@ pub(crate) fn notes(
 }
 
 /// Describes the consequences of a changed number of replicas.
-fn replicas_note([before, now]: [usize; 2], sync_batch_norm: bool) -> String {
-    let (differs, layers) = match sync_batch_norm {
-        true => ("draws its own dropout masks", "dropout"),
-        false => (
+fn replicas_note([before, now]: [usize; 2], sync_batch_norm: bool, accumulate: usize) -> String {
+    let (differs, layers) = match (sync_batch_norm, accumulate) {
+        (true, 1) => ("draws its own dropout masks", "dropout"),
+        (true, _) => (
+            "splits its part into other micro-batches, which are normalized one by one, and draws its own dropout masks",
+            "batch normalization or dropout",
+        ),
+        (false, _) => (
             "normalizes its own part of a batch and draws its own dropout masks",
             "batch normalization or dropout",
         ),
     };
+    let replicas = if now == 1 { "replica" } else { "replicas" };
     format!(
-        "each batch is now split over {now} replicas instead of {before}: each replica {differs}, so a run with {layers} \
+        "each batch is now split over {now} {replicas} instead of {before}: each replica {differs}, so a run with {layers} \
          continues differently; any other run equals an uninterrupted one up to rounding"
     )
 }
@@ -115,13 +121,15 @@ mod tests {
 
     #[test]
     fn other_replicas_matter_to_batch_normalization_and_dropout_only() {
-        let note = replicas_note([1, 2], false);
-        assert!(
-            note.starts_with("each batch is now split over 2 replicas instead of 1: each replica")
-        );
-        for part in ["batch normalization or dropout", "any other run equals", "to rounding"] {
-            assert!(note.contains(part), "{note}");
-        }
+        let apart = replicas_note([1, 2], false, 1);
+        let begin = "each batch is now split over 2 replicas instead of 1: each replica normalizes";
+        assert!(apart.starts_with(begin), "{apart}");
+        assert!(apart.ends_with("any other run equals an uninterrupted one up to rounding"));
+        let together = replicas_note([2, 1], true, 1);
+        assert!(together.contains("1 replica instead of 2"), "{together}");
+        assert!(!together.contains("normaliz"), "{together}");
+        let parts = replicas_note([1, 2], true, 3);
+        assert!(parts.contains("so a run with batch normalization or dropout"), "{parts}");
     }
 
     #[test]

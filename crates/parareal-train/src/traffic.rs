@@ -16,7 +16,7 @@ impl TrafficCounter {
     pub(crate) fn so_far(group: &ProcessGroup) -> Traffic {
         #[cfg(feature = "mpi")]
         if let Some(world) = group.world() {
-            let parareal::exec::Traffic { sent, reduced } = world.traffic();
+            let parareal::exec::Traffic { sent, reduced, .. } = world.traffic();
             return Traffic { steps: 0, interfaces: sent, reduced };
         }
         let _ = group;

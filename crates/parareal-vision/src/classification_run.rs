@@ -15,6 +15,7 @@ use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::image_task::ImageTask;
 use crate::initial_weights::initial_weights;
 use crate::network::NetworkConfig;
+use crate::recorded::check_unedited;
 use crate::{Config, Preparation, Settings, VisionError};
 
 /// Number of rows of patches below which a note is shown.
@@ -142,6 +143,7 @@ impl ClassificationRun {
         let (mut before_run, mut initial) = (None, None);
         match &newest.saved {
             Some(saved) => {
+                group.agree(check_unedited(folder, &before, saved))?;
                 let saved_images = group.agree(ImageRecord::of_saved(folder, saved))?;
                 group.agree(saved_images.check_same(folder, &task.record))?;
                 // The saved settings are resolved without ranks, because the number of ranks may have changed
@@ -264,16 +266,16 @@ fn check_smallest_batch(config: &Config, images: usize) -> Result<(), VisionErro
     {
         return Ok(());
     }
-    let whose = match (replicas, accumulate) {
-        (_, 2..) => " for a micro-batch",
-        (2.., _) => " for a replica",
-        _ => "",
+    let (whose, fewer) = match (replicas, accumulate) {
+        (_, 2..) => (" for a micro-batch", "fewer micro-batches, "),
+        (2.., _) => (" for a replica", "fewer replicas, or sync-batch-norm, "),
+        _ => ("", ""),
     };
     let (name, size) = (net.architecture(), net.image_size());
     let expected = format!(
         "the smallest batch of the {images} training images has a single image{whose}, but {name} reduces images of \
-         {size}x{size} pixels to one pixel, whose batch normalization needs at least two images; change the batch \
-         size or the number of training images, or use larger images"
+         {size}x{size} pixels to one pixel, whose batch normalization needs at least two images; use {fewer}another \
+         batch size or number of training images, or larger images"
     );
     Err(VisionError::setting("batch-size", batch_size, expected))
 }

@@ -116,17 +116,29 @@ impl Config {
             let expected = "normalizations are synchronized on the device cpu only; leave it unset";
             return Err(VisionError::setting("sync-batch-norm", true, expected));
         }
-        let most = (s.batch_size / s.replicas.max(1)).max(1);
-        if s.accumulate > most {
-            let whose =
-                if s.replicas > 1 { "that a replica gets of a batch" } else { "of a batch" };
-            let expected = format!("expected at most {most}, the number of images {whose}");
+        if s.accumulate > s.batch_size {
+            let expected =
+                format!("expected at most {}, the number of images of a batch", s.batch_size);
             return Err(VisionError::setting("accumulate", s.accumulate, expected));
+        }
+        if s.accumulate > 1 && s.replicas.saturating_mul(s.accumulate) > s.batch_size {
+            let expected = format!(
+                "expected at most {}, because each replica splits its part of the {} images of a batch into {} \
+                 micro-batches",
+                s.batch_size / s.accumulate,
+                s.batch_size,
+                s.accumulate
+            );
+            return Err(VisionError::setting("replicas", s.replicas, expected));
         }
         s.recompute = s.recompute.filter(|recompute| *recompute != Recompute::Off);
         if let (Some(recompute), ExecutorKind::Sequential) = (s.recompute, s.executor) {
             let expected = "the sequential executor keeps all states; leave it unset, or use the threads executor";
-            return Err(VisionError::setting("recompute", recompute.to_text(), expected));
+            let shown = match recompute {
+                Recompute::Chosen => "true".into(),
+                recompute => recompute.to_text(),
+            };
+            return Err(VisionError::setting("recompute", shown, expected));
         }
         OptimizerConfig::check(&s)?;
         if s.image_size != DEFAULT_IMAGE_SIZE && s.dataset != DatasetName::Folder {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::evaluation_pass::evaluate_set;
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
+use crate::recorded::check_unedited;
 use crate::{Config, Settings, VisionError};
 
 /// Result of evaluating the weights of a run on the test images.
@@ -71,6 +72,7 @@ pub fn evaluate_with(
     let recorded = Settings::of_run(run)?;
     let config = Config::resolve(changes.or(recorded.clone()), &Resources::alone())?;
     let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
+    check_unedited(run, &recorded, &saved)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
     let dataset = load(&config, &recorded, &images, progress)?;

@@ -13,6 +13,7 @@ use parareal_train::{Format, OutputFile, Resources, TrainError, checkpoint, fold
 use serde::Serialize;
 
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
+use crate::recorded::check_unedited;
 use crate::weight_source::{read_export, read_pretrained};
 use crate::{Config, Settings, VisionError};
 
@@ -156,8 +157,10 @@ fn exported(path: &Path, trained: &TrainedNetwork, bytes: usize, notes: Vec<Stri
 
 /// Reads a checkpoint of a run as a network that can be exported.
 fn trained_network(run: &Path, choice: CheckpointChoice) -> Result<TrainedNetwork, VisionError> {
-    let config = Config::resolve(Settings::of_run(run)?, &Resources::alone())?;
+    let settings = Settings::of_run(run)?;
+    let config = Config::resolve(settings.clone(), &Resources::alone())?;
     let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
+    check_unedited(run, &settings, &saved)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let net = config.model(images.channels, images.class_names.len()).network;
     let step = saved.position.step;

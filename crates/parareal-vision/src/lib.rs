@@ -46,6 +46,7 @@ mod predict;
 mod preparation;
 mod random_batch;
 mod range_test;
+mod recorded;
 mod resume;
 mod scores;
 mod settings;

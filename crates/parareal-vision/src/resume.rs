@@ -79,6 +79,43 @@ mod tests {
     use crate::Recipe;
 
     #[test]
+    fn the_settings_that_started_a_run_resume_it_unchanged() {
+        let folder = Path::new("there");
+        let (quick, paper) = (Some(Recipe::Quick), Some(Recipe::Paper));
+        let none = Settings::default;
+        let positions = |cuts: &[usize]| Some(CutsSetting::Positions(cuts.to_vec()));
+        for given in [
+            none(),
+            Settings { recipe: quick, ..none() },
+            Settings { recipe: paper, ..none() },
+            Settings { recipe: quick, cuts: positions(&[2, 4]), ..none() },
+            Settings { cuts: positions(&[2, 4]), subnetworks: Some(3), ..none() },
+            Settings { recipe: quick, network: Some(Architecture::Vgg16), ..none() },
+            Settings { recipe: paper, network: "vit-tiny-8".parse().ok(), ..none() },
+            Settings { recipe: paper, depth: Some(29), epochs: Some(7), ..none() },
+            Settings { recipe: quick, dataset: Some(DatasetName::Cifar10), ..none() },
+            Settings { recipe: quick, workers: Some(WorkerCount::Count(1)), ..none() },
+        ] {
+            let started = Config::resolve(given.clone(), &Resources::alone()).unwrap().settings();
+            let resume = |before: &Settings, given: &Settings| {
+                let changes = given.clone().repeated();
+                Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder)
+            };
+            assert_eq!(resume(&started, &given).unwrap().settings(), started, "{given:?}");
+            // Repeating the command does not take back what was changed since.
+            if given.epochs.is_none() {
+                let longer = Settings { epochs: Some(500), ..started.clone() };
+                assert_eq!(resume(&longer, &given).unwrap().run.epochs, 500, "{given:?}");
+            }
+            let recipe = if given.recipe == paper { quick } else { paper };
+            let other = Settings { recipe, ..given.clone() };
+            assert!(resume(&started, &other).is_err(), "{given:?}");
+        }
+        let measured = Settings { workers: Some(WorkerCount::Auto), ..none() };
+        assert_eq!(measured.repeated(), none());
+    }
+
+    #[test]
     fn a_resumed_run_keeps_the_settings_that_define_it() {
         let folder = Path::new("there");
         let before = Config::resolve(Settings::default(), &Resources::alone()).unwrap().settings();

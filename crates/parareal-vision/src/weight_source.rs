@@ -19,6 +19,7 @@ use parareal_train::{Resources, checkpoint};
 use crate::export::MODEL_WEIGHTS;
 use crate::image_record::{CHECK_MANIFEST, ImageRecord};
 use crate::network::NetworkConfig;
+use crate::recorded::check_unedited;
 use crate::{Config, Settings, VisionError};
 
 /// Largest file of weights, in bytes. The networks here have a few hundred million parameters of four bytes at most.
@@ -53,8 +54,10 @@ impl WeightSource {
     /// # Errors
     /// If the run is missing or damaged.
     pub(crate) fn of_run(run: &Path) -> Result<Self, VisionError> {
-        let NetworkConfig { net, .. } = NetworkConfig::of(&Settings::of_run(run)?)?;
+        let settings = Settings::of_run(run)?;
+        let NetworkConfig { net, .. } = NetworkConfig::of(&settings)?;
         let saved = checkpoint::open(run, CheckpointChoice::Latest, CHECK_MANIFEST)?;
+        check_unedited(run, &settings, &saved)?;
         let images = ImageRecord::of_saved(run, &saved)?;
         let step = saved.position.step;
         let net = net.with_in_channels(images.channels).with_classes(images.class_names.len());

@@ -14,6 +14,9 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
         TrainError::SmallBatch { .. } => {
             "try another --batch-size, or another number of images with --limit-train"
         }
+        TrainError::SilentRank { .. } => {
+            "all ranks end, and --resume continues from the latest checkpoint"
+        }
         TrainError::NotShared { .. } => "choose one with --output",
         TrainError::WithoutMpi => {
             "build it with `cargo build --release --features mpi`, which requires Open MPI or MPICH and \

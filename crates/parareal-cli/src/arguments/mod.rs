@@ -14,7 +14,7 @@ mod train;
 
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use parareal_train::TrainError;
 
@@ -79,6 +79,16 @@ pub(crate) enum Command {
     Man(Man),
 }
 
+impl Command {
+    /// Returns true if the command computes with networks, so that the vector instructions matter.
+    pub(crate) fn computes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Report(_) | Self::Data(_) | Self::Ode(_) | Self::Completions(_) | Self::Man(_)
+        )
+    }
+}
+
 /// Returns a one-line message about an invalid value; `None` for other errors.
 pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     let text = |kind| match error.get(kind) {
@@ -87,7 +97,10 @@ pub(crate) fn refused_value(error: &clap::Error) -> Option<String> {
     };
     // The argument includes the name of its value: `--depth <9n+2>`, `--nesterov[=<true|false>]`.
     let flag = text(ContextKind::InvalidArg)?.split([' ', '[', '=']).next()?;
-    let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty())?;
+    let value = text(ContextKind::InvalidValue)?;
+    if value.is_empty() && error.kind() == ErrorKind::InvalidValue {
+        return Some(format!("no value for {flag}"));
+    }
     let source = std::error::Error::source(error)?;
     let expected = match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
         Some(IntErrorKind::PosOverflow) => "expected a smaller number".into(),

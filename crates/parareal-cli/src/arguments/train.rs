@@ -34,19 +34,26 @@ pub(crate) struct Train {
     /// run.
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
-    /// Resume the run in --output, or start it if the folder has none
+    /// Resume the run in --output, or start a new one if there is none
     ///
     /// The same command can be repeated until the run has ended, for example in a job that a batch system requeues, or
-    /// in a loop. It changes nothing in a run that has ended.
+    /// in a loop. It changes nothing in a run that has ended. As with --resume, only some flags may have other values
+    /// than those that started the run. The recipe must be the same; the number of workers that the run has chosen is kept.
     #[arg(
         long,
         requires = "output",
-        conflicts_with = "resume",
+        conflicts_with_all = ["resume", "timeline"],
         help_heading = "Output",
         display_order = 0,
         hide_short_help = true
     )]
     pub(crate) resume_or_start: bool,
+    /// Seconds without a sign of life from a rank after which all ranks end; 0 for no limit [default: 600]
+    ///
+    /// Ranks show each other every second that they run, also while they compute. One that does not is stopped, or its
+    /// machine cannot be reached. It is named, and the run can be resumed. Requires the mpi executor.
+    #[arg(long, value_name = "SECONDS", help_heading = "Machine", hide_short_help = true)]
+    pub(crate) timeout: Option<u64>,
     /// Write the timeline of one step: a picture (.svg) or a trace (.json)
     ///
     /// A trace opens in ui.perfetto.dev.

@@ -10,6 +10,7 @@ use parareal_vision::{
 use crate::arguments;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::network_text;
 use crate::output::{count, duration, live, note, percent, result, table};
 
 pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
@@ -107,12 +108,13 @@ fn as_text(benched: &Benched, epochs: usize, images: usize) -> String {
     };
     let mut sections = vec![
         format!(
-            "{}, batch {}, coarse units {}, {} on {}; medians in ms, forward/backward",
+            "{}, batch {}, coarse units {}, {} on {}{}; medians in ms, forward/backward",
             benched.network,
             benched.batch_size,
             benched.coarse_unit,
             count(benched.threads, "thread"),
             benched.device,
+            network_text::precision(benched.costs.precision),
         ),
         format!(
             "Each component timed alone, as in the paper's Table 2{paper}; spread: the largest \

@@ -74,6 +74,16 @@ fn rounded_states_change_losses_a_little_and_are_recorded() {
     assert!(config.contains("precision = \"bf16\""), "{config}");
     let evaluated = json(&parareal(folder, &["eval", "bf16", "--json"]));
     assert_eq!(evaluated["test_error"], trained["test_error"]);
+    // An edited file does not change it.
+    fs::write(folder.join("bf16/config.toml"), config.replace("\"bf16\"", "\"f32\"")).unwrap();
+    for command in [&["train", "--resume", "--output", "bf16"][..], &["eval", "bf16"]] {
+        let output = parareal(folder, command);
+        assert_eq!(output.status.code(), Some(2));
+        let told =
+            "precision is \"f32\", but \"bf16\" in the checkpoints of the run; restore that value";
+        assert!(errors(&output).contains(told), "{}", errors(&output));
+    }
+    fs::write(folder.join("bf16/config.toml"), config).unwrap();
     // It cannot be resumed in the other one.
     let resume = ["train", "--resume", "--output", "bf16", "--precision", "f32"];
     let output = parareal(folder, &resume);

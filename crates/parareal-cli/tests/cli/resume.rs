@@ -103,16 +103,20 @@ fn one_command_starts_resumes_and_leaves_a_run_that_has_ended() {
         assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
         assert!(errors(&output).contains(told), "{}", errors(&output));
     }
-    // Another command is refused, and files that are no run are not touched.
+    let ended = contents(folder);
+    assert_eq!(repeat(&["--workers", "auto"]).status.code(), Some(0));
+    // Another command is refused.
     for (more, told) in [
         (&["--seed", "2"][..], "seed is 2, but 1 in run"),
         (&["--resume"], "cannot be used with"),
+        (&["--timeline", "step.svg"], "cannot be used with"),
         (&["--output", "."], ". is not an empty folder"),
     ] {
         let output = repeat(more);
         assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
         assert!(errors(&output).contains(told), "{}", errors(&output));
     }
+    assert!(contents(folder) == ended, "a file was written");
     // A start that was killed while it wrote its settings leaves an incomplete file.
     fs::create_dir(folder.join("killed")).unwrap();
     fs::write(folder.join("killed/.config.toml"), "recipe = ").unwrap();

@@ -140,6 +140,14 @@ fn wrong_use_is_refused_in_a_line_with_code_2() {
         ),
         (&["--replicas", "33"], "the last batch of an epoch has 32 of the 96 training samples"),
         (&["--link-dtype", "bf16"], "requires the mpi executor"),
+        (&["--precision", ""], "invalid value `` for --precision: expected f32 or bf16"),
+        (&["--accumulate"], "no value for --accumulate"),
+        (&["--accumulate", "33"], "invalid value `33` for accumulate: expected at most 32"),
+        (
+            &["--accumulate", "9", "--replicas", "4"],
+            "invalid value `4` for replicas: expected at most 3, because",
+        ),
+        (&["--timeout", "60"], "invalid value `60` for --timeout: requires the mpi executor"),
         (&["--overwrite"], "--overwrite requires --timeline"),
         (&["--timeline-step", "3"], "--timeline-step requires --timeline"),
         (
@@ -192,16 +200,19 @@ fn help_and_version_exit_with_code_0() {
 
 #[test]
 fn unknown_vector_instructions_are_refused() {
-    let run = |value: &str| {
+    let run = |arguments: &[&str], value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
-        command.args(["completions", "bash"]).env("PARAREAL_SIMD", value).output().unwrap()
+        command.args(arguments).env("PARAREAL_SIMD", value).output().unwrap()
     };
+    let plan = ["plan", "--depth", "11"];
     for value in ["", "portable"] {
-        assert_eq!(run(value).status.code(), Some(0));
+        assert_eq!(run(&plan, value).status.code(), Some(0));
     }
-    let output = run("avx1024");
+    // Commands that do not compute ignore it.
+    assert_eq!(run(&["completions", "bash"], "avx1024").status.code(), Some(0));
+    let output = run(&plan, "avx1024");
     let message = errors(&output);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    let part = "error: invalid value `avx1024` for PARAREAL_SIMD: expected ";
+    let part = "error: invalid value `avx1024` for PARAREAL_SIMD: expected what this machine has: ";
     assert!(message.starts_with(part) && message.ends_with("portable\n"), "{message}");
 }

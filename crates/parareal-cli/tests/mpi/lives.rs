@@ -112,6 +112,11 @@ impl Lives {
 
     /// Starts or resumes the run, each rank through a shell script if one is given.
     pub(crate) fn begin(&mut self, script: Option<&str>) -> Running {
+        self.begin_with(script, &[])
+    }
+
+    /// Starts or resumes the run with more flags.
+    pub(crate) fn begin_with(&mut self, script: Option<&str>, more: &[&str]) -> Running {
         let run = self.run();
         // A process may have been killed after creating the folder and before writing into it.
         if run.is_dir() && !run.join("config.toml").is_file() {
@@ -122,11 +127,11 @@ impl Lives {
             true => vec!["train", "--resume", "--output", "run"],
             false => self.fresh("run"),
         };
-        self.launch(&arguments, script)
+        self.launch(&[&arguments, more].concat(), script)
     }
 
     /// Returns the processes of the running ranks by rank.
-    fn processes(&self) -> BTreeMap<usize, u32> {
+    pub(crate) fn processes(&self) -> BTreeMap<usize, u32> {
         let number = |variables: &[String]| {
             let value = variables.iter().find_map(|v| v.strip_prefix("OMPI_COMM_WORLD_RANK="));
             value.and_then(|value| value.parse().ok())

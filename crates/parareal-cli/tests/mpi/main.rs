@@ -13,4 +13,6 @@ mod lives;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod signals;
+#[cfg(target_os = "linux")]
+mod stops;
 mod training;

@@ -66,6 +66,10 @@ fn invalid_settings_of_ranks_are_reported_once() {
         (vec![(2, words(&["--overwrite"]))], "--overwrite requires --timeline"),
         (vec![(4, words(&[]))], "start at most 3"),
         (vec![(3, words(&["--replicas", "2"]))], "a divisor of the number of ranks, 3"),
+        (
+            vec![(2, words(&["--timeout", "4"]))],
+            "invalid value `4` for --timeout: expected at least 5, or 0 for no limit",
+        ),
         (vec![(2, words(&["--executor", "threads"]))], "2 processes were started together"),
         (vec![(2, words(&["--config", "none.toml"]))], "none.toml"),
         (

@@ -345,7 +345,8 @@ impl<E: Element> Backward<'_, E> {
     /// The machine has the instructions of the geometry. The grid can be read at all positions of the window.
     ///
     /// # Panics
-    /// If only one of the operands is narrow, or `to` has not as many values as the gradient with its channels padded.
+    /// If operands are narrow without products of bfloat16 numbers, if only one of them is, or if `to` does not have as many values
+    /// as the gradient with its channels padded.
     #[inline(always)]
     unsafe fn correlate<S: Simd>(
         &self,
@@ -380,7 +381,7 @@ impl<E: Element> Backward<'_, E> {
                         bf16_product::correlate(products, operands, gradient, to, tiles);
                     assert!(multiplied, "narrow pixels have channels in whole tiles");
                 }
-                _ => panic!("only one of the operands is narrow"),
+                _ => panic!("narrow operands without products of them, or only one is narrow"),
             }
         }
     }

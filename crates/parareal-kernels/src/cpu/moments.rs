@@ -14,10 +14,10 @@ use crate::simd::SimdLevel;
 /// first eighth are summed. If that mean is off by `d`, the distance between the first eighth and the rest contributes at least
 /// `d² / 7` to the variance of the block. So the sum of squares is at most eight times as large as necessary, and usually hardly
 /// larger. Blocks are merged in double precision (Chan, Golub, LeVeque 1983). So the error of the variance is a few roundings of
-/// single precision relative to the variance, also if the mean is large compared to the standard deviation.
+/// single precision relative to the variance, even if the mean is large compared to the standard deviation.
 ///
-/// The sums of a block depend on its pixels alone. So another number of threads only changes the order of the merges, as long as
-/// it divides the pixels into whole blocks.
+/// The sums of a block depend on its pixels alone. With chunks of whole blocks, results for different numbers of threads therefore
+/// differ only by the double-precision rounding of the merges.
 ///
 /// # Panics
 /// If there are no channels, or the length of `input` is not a multiple of `images · channels`.
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_do_not_depend_on_the_number_of_threads() {
+    fn threads_change_moments_only_by_the_rounding_of_merges() {
         for channels in [5, 16, 48] {
             let pixels = 6 * block_pixels(channels);
             let value = |index: usize| (index * 7919 % 1009) as f32 / 1009.0 - 0.3;

@@ -19,7 +19,7 @@ const WHOLE_TILES: [usize; 2] = [16, 48];
 /// Settings of a sequence.
 #[derive(Clone, Copy)]
 struct Sequence {
-    /// The type of states. Parameters have it too, or consist of 32-bit floats if states do not.
+    /// The type of states and parameters. With states in bfloat16, parameters are 32-bit floats.
     dtype: DType,
     channels: [usize; 2],
     /// True if another operation is between two units, so that all states are kept.

@@ -70,7 +70,7 @@ pub enum CostError {
     NotATime(Component),
     /// The table is for states of another precision.
     #[error(
-        "the cost table is for states in {found}, not {expected}; measure the costs in this precision"
+        "the cost table is for states in {found}, not {expected}; set `precision` to {found}, or measure the costs in {expected}"
     )]
     Precision {
         /// The precision of the network's states.

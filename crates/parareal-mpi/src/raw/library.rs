@@ -56,6 +56,18 @@ impl Library {
         RawCommunicator::new(unsafe { ffi::RSMPI_COMM_WORLD })
     }
 
+    /// Returns the name of this machine (`MPI_Get_processor_name`), which is empty if MPI does not know it.
+    pub(crate) fn processor_name(&self) -> String {
+        // SAFETY: a constant of the library, set when it was loaded.
+        let most = unsafe { ffi::RSMPI_MAX_PROCESSOR_NAME };
+        let (mut name, mut length) = (vec![0_u8; most as usize], 0);
+        // SAFETY: MPI is initialized, there is room for the longest name, and the length is a local variable.
+        let code =
+            unsafe { ffi::MPI_Get_processor_name(name.as_mut_ptr().cast(), &raw mut length) };
+        name.truncate(if code == 0 { length as usize } else { 0 });
+        String::from_utf8_lossy(&name).into_owned()
+    }
+
     /// Ends all ranks (`MPI_Abort`).
     pub(crate) fn abort(&self, code: i32) {
         // SAFETY: MPI is initialized. If the call returns, it has had no effect.

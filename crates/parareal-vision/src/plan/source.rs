@@ -227,28 +227,28 @@ impl Costs {
             Self::Paper { weight_share } => {
                 if net.unit_kind() != UnitKind::Bottleneck {
                     let expected =
-                        "expected resnet-D, the network of the paper's Table 2; choose other costs";
+                        "expected resnet-D, the network of the paper's Table 2; use measured costs";
                     return Err(VisionError::setting("network", net.name(), expected));
                 }
                 if net.image_size() != DEFAULT_IMAGE_SIZE {
                     let expected =
-                        "expected 32, the image size of the paper's Table 2; choose other costs";
+                        "expected 32, the image size of the paper's Table 2; use measured costs";
                     return Err(VisionError::setting("image-size", net.image_size(), expected));
                 }
                 if net.width() != PAPER_WIDTH {
                     let expected = format!(
                         "expected {PAPER_WIDTH}, the width of the paper's Table 2; leave it unset, or \
-                         choose other costs"
+                         use measured costs"
                     );
                     return Err(VisionError::setting("width", net.width(), expected));
                 }
                 if net.precision() != Precision::F32 {
                     let expected =
-                        "expected f32, the precision of the paper's Table 2; choose other costs";
+                        "expected f32, the precision of the paper's Table 2; use measured costs";
                     return Err(VisionError::setting("precision", net.precision(), expected));
                 }
                 let expected = "expected basic without `coarse-units`, the coarse networks of the \
-                                paper's Table 2; set `coarse-unit` to basic, or choose other costs";
+                                paper's Table 2; set `coarse-unit` to basic, or use measured costs";
                 let kind = net.coarse_kind();
                 let is_basic = kind == CoarseKind::Units(UnitKind::Basic);
                 if subnetworks > 1 && (!is_basic || net.coarse_units().is_some()) {
@@ -297,10 +297,14 @@ impl Costs {
         let mut remarks = Vec::new();
         let weight_share = match self {
             Self::Paper { weight_share } => weight_share,
-            Self::Table(CostTable { batch, threads, device, .. }) => {
+            Self::Table(CostTable { batch, threads, device, precision, .. }) => {
                 let ending = if *threads == 1 { "" } else { "s" };
+                let states = match precision {
+                    Precision::F32 => String::new(),
+                    other => format!(", states in {other}"),
+                };
                 return vec![format!(
-                    "costs measured with a batch of {batch} on {device}, {threads} thread{ending}"
+                    "costs measured with a batch of {batch} on {device}, {threads} thread{ending}{states}"
                 )];
             }
         };

@@ -460,8 +460,8 @@ settings! {
 
     /// Batch normalization with the statistics of all replicas
     ///
-    /// Replicas then compute the step of one network on the whole batch. They wait for each other in each normalization. On
-    /// the CPU only.
+    /// Replicas then compute the step of one network on the whole batch, or with `accumulate` on the micro-batches of all
+    /// replicas together. They wait for each other in each normalization. On the CPU only.
     "sync-batch-norm" sync_batch_norm: bool = [false] {
         value_name: "true|false",
         heading: Heading::Machine,

@@ -47,13 +47,35 @@ impl Settings {
         self.or_each(other)
     }
 
-    /// Replaces the recipe, if it is set, by the values that it stands for.
+    /// Returns these settings, if they have started a run, as changes of it that [`ClassificationRun::resume`] accepts.
+    ///
+    /// A recipe is replaced by its values of the settings that a resumed run cannot change, so that another recipe is
+    /// refused. What the run has chosen itself is kept: the coarse unit, the cuts and the number of workers.
+    ///
+    /// [`ClassificationRun::resume`]: crate::ClassificationRun::resume
     #[must_use]
-    pub fn without_recipe(self) -> Self {
-        match self.recipe {
-            Some(recipe) => Self { recipe: None, ..self.complete(recipe).into() },
-            None => self,
+    pub fn repeated(mut self) -> Self {
+        if let Some(recipe) = self.recipe.take() {
+            let given = self.clone();
+            let complete = Self::from(given.clone().complete(recipe));
+            let fixed = Self::definitions().iter().filter(|definition| !definition.may_change);
+            for definition in fixed.filter(|definition| definition.toml(&given).is_none()) {
+                if let Some(value) = definition.toml(&complete) {
+                    let copied = (definition.access.set_toml)(&mut self, &value);
+                    copied.expect("a setting accepts its own value");
+                }
+            }
+            self.recipe = None;
+            self.coarse_unit = given.coarse_unit;
+            if matches!(given.cuts, Some(CutsSetting::Positions(_))) {
+                // The number of subnetworks follows from the cuts.
+                self.subnetworks = given.subnetworks;
+            }
         }
+        if self.workers == Some(WorkerCount::Auto) {
+            self.workers = None;
+        }
+        self
     }
 
     /// Returns the default folder of a data set; `None` for the built-in images, which need no folder, and

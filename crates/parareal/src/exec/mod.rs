@@ -93,7 +93,7 @@ pub use loss::{
     batch_loss, loss_fn,
 };
 #[cfg(feature = "mpi")]
-pub use parareal_mpi::{Communicator, MpiError, Traffic, World};
+pub use parareal_mpi::{Communicator, MpiError, SilentRank, Traffic, World};
 pub use program::{Instruction, Operation, Program, ProgramOptions, WorkerProgram};
 pub use state_kind::StateKind;
 pub use subnetwork_time::SubnetworkTime;

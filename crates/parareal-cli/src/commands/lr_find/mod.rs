@@ -15,8 +15,8 @@ use crate::arguments::LrFind;
 use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::output::{SILENCE, count, duration, live, note, result, table};
+use crate::{interrupt, network_text};
 
 /// Factor by which suggested learning rates reach beyond the range in which the loss falls. The best rate of a complete
 /// training is often larger than that of the first steps.
@@ -43,11 +43,12 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
     }
     let config = config.balance(&group)?;
     let title = format!(
-        "{}, N = {}, {}, batch {}",
+        "{}, N = {}, {}, batch {}{}",
         config.network.net.name(),
         config.network.cuts.subnetworks(),
         config.dataset,
-        config.run.batch_size
+        config.run.batch_size,
+        network_text::step_details(&config),
     );
     note(&format!(
         "{title}: {} with learning rates from {lowest} to {highest}",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
 use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
-use parareal_vision::{ClassificationRun, Config, Precision, Preparation, Settings};
+use parareal_vision::{ClassificationRun, Config, Preparation, Settings};
 
 use progress::Progress;
 
@@ -19,18 +19,19 @@ use crate::{interrupt, network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
     let timeline = timeline(&arguments);
-    let Train { config: file, flags, output, resume, resume_or_start, json, .. } = *arguments;
+    let Train { config: file, flags, output, resume, resume_or_start, timeout, json, .. } =
+        *arguments;
     let flags = flags.settings;
     let mut resumed = output.clone().filter(|_| resume || resume_or_start);
     let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
     ranks::together(&group, || {
+        ranks::watch(&group, timeout)?;
         let file = file.as_deref().map(Settings::read).transpose();
         let mut settings = flags.or(group.agree(file)?.unwrap_or_default());
         let timeline = group.agree(timeline)?;
         if let (true, Some(folder)) = (resume_or_start, &resumed) {
             match ClassificationRun::exists(&group, folder)? {
-                // The command that started the run names its recipe.
-                true => settings = settings.without_recipe(),
+                true => settings = settings.repeated(),
                 false => resumed = None,
             }
         }
@@ -158,17 +159,8 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     if let Some(units) = config.run.kept_units(&config.network.cuts) {
         details.push(format!("one state kept per {}", count(units, "unit")));
     }
-    if config.network.net.precision() != Precision::default() {
-        details.push(format!("states in {}", config.network.net.precision()));
-    }
-    if config.run.accumulate > 1 {
-        details.push(format!("steps of {} micro-batches", config.run.accumulate));
-    }
-    if config.run.sync_batch_norm && config.run.replicas > 1 {
-        details.push("batch normalization over all replicas".into());
-    }
     note(&format!(
-        "executor {}: {}{} of {} on {}{}",
+        "executor {}: {}{} of {} on {}{}{}",
         config.run.executor,
         match (group.is_ranks(), config.run.replicas) {
             (true, 1) => format!("{}, each ", count(group.size(), "rank")),
@@ -181,6 +173,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
         count(config.run.threads, "thread"),
         devices.join(", "),
         details.iter().map(|detail| format!(", {detail}")).collect::<String>(),
+        network_text::step_details(config),
     ));
     let (train, test) = images;
     note(&format!(

@@ -14,6 +14,8 @@ struct Steps {
     depth: usize,
     /// Steps of a row.
     count: usize,
+    /// True for a single row of pixels and a kernel of one pixel.
+    is_row: bool,
 }
 
 impl Steps {
@@ -30,7 +32,7 @@ impl Steps {
             true if is_row => 2 * TILE,
             true => step_depth(window.columns)?,
         };
-        Some(Self { depth, count: window.columns.div_ceil(depth) })
+        Some(Self { depth, count: window.columns.div_ceil(depth), is_row })
     }
 }
 
@@ -57,7 +59,7 @@ pub(crate) unsafe fn correlate<T: Number>(
 ) -> bool {
     debug_assert!(grid.holds(window));
     let (channels, padded) = (grid.channels, gradient.channels);
-    let Some(Steps { depth, count: steps }) = Steps::new(window, channels, padded) else {
+    let Some(Steps { depth, count: steps, is_row }) = Steps::new(window, channels, padded) else {
         return false;
     };
     let [kernel_rows, kernel_columns] = window.kernel;
@@ -69,7 +71,6 @@ pub(crate) unsafe fn correlate<T: Number>(
     let pairs = pixel_pairs(&grid.values[..used * channels], channels, most, pairs);
     // A kernel with several columns also multiplies the second pixel of a pair with the first one of the next. Planes have
     // such pairs at every second number.
-    let is_row = window.rows == 1 && window.kernel == [1, 1];
     // The left operand, with its strides between channels and in depth, in pairs.
     let (left, [pitch, pair]) = match is_row && products.reads_pairs_apart() {
         true => (pairs, [1, channels]),

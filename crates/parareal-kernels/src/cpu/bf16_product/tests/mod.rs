@@ -135,8 +135,9 @@ fn convolutions_and_their_gradients_are_exact() {
         let activated: Vec<f32> = input.iter().map(|value| (1.0 - value).max(0.0)).collect();
         let [activated_output, _, by_activated_weight] =
             reference(&geometry, &activated, &gradient, &weight);
-        let behind = by_input.iter().zip(&activated);
-        let behind: Vec<f32> = behind.map(|(by_z, &z)| if z > 0.0 { -by_z } else { 0.0 }).collect();
+        let by_preactivation = by_input.iter().zip(&activated);
+        let by_preactivation: Vec<f32> =
+            by_preactivation.map(|(by_z, &z)| if z > 0.0 { -by_z } else { 0.0 }).collect();
         let (input, gradient) = (half(&input), half(&gradient));
         let mask = GradientMask { input: true, weight: true };
         let check = |level, products| {
@@ -161,7 +162,10 @@ fn convolutions_and_their_gradients_are_exact() {
             let (found, _) = activated.forward(level, Some(&gradient), false);
             assert!(found == half(&activated_output), "output {told}");
             let found = activated.backward(level, &gradient, Some(saved), mask, None);
-            assert!(found.input.unwrap() == half(&behind), "gradient of the input {told}");
+            assert!(
+                found.input.unwrap() == half(&by_preactivation),
+                "gradient of the input {told}"
+            );
             assert!(found.weight.unwrap() == by_activated_weight, "gradient of the weight {told}");
         };
         // One thread has several blocks of pixels; three threads have parts of an image.
