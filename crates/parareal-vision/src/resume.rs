@@ -91,12 +91,13 @@ mod tests {
             Settings { recipe: quick, cuts: positions(&[2, 4]), ..none() },
             Settings { cuts: positions(&[2, 4]), subnetworks: Some(3), ..none() },
             Settings { recipe: quick, network: Some(Architecture::Vgg16), ..none() },
-            Settings { recipe: paper, network: "vit-tiny-8".parse().ok(), ..none() },
+            Settings { recipe: quick, network: "vit-tiny-8".parse().ok(), ..none() },
             Settings { recipe: paper, depth: Some(29), epochs: Some(7), ..none() },
             Settings { recipe: quick, dataset: Some(DatasetName::Cifar10), ..none() },
             Settings { recipe: quick, workers: Some(WorkerCount::Count(1)), ..none() },
         ] {
-            let started = Config::resolve(given.clone(), &Resources::alone()).unwrap().settings();
+            let started = Config::resolve(given.clone(), &Resources::alone()).unwrap();
+            let started = started.with_absolute_paths().settings();
             let resume = |before: &Settings, given: &Settings| {
                 let changes = given.clone().repeated();
                 Config::resume(&ProcessGroup::alone(), before.clone(), changes, folder)
