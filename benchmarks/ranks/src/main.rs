@@ -9,14 +9,12 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::sync::{Arc, Mutex};
 
 use parareal::exec::Traffic;
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_run::{EpochRecord, StepRecord};
+use parareal_run::StepRecord;
 use parareal_train::{CheckpointEvery, ExecutorKind, Observer, ProcessGroup, TrainError};
 use parareal_vision::{ClassificationRun, Config, Settings};
-use serde::{Deserialize, Serialize};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -30,61 +28,29 @@ const BATCH: usize = 24;
 /// Steps of the run. The last checkpoint is part of its end.
 const STEPS: usize = 3 * EVERY;
 
-/// The traffic of a phase.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Counts {
-    collectives: u64,
-    messages: u64,
-    sent: u64,
-    reduced: u64,
-    gathered: u64,
+/// Collective operations, messages, and bytes sent, reduced and gathered.
+type Counts = [u64; 5];
+
+fn counts(traffic: &Traffic) -> Counts {
+    let Traffic { collectives, messages, sent, reduced, gathered, .. } = *traffic;
+    [collectives, messages, sent, reduced, gathered]
 }
 
-impl Counts {
-    fn between(before: &Traffic, after: &Traffic) -> Self {
-        Self {
-            collectives: after.collectives - before.collectives,
-            messages: after.messages - before.messages,
-            sent: after.sent - before.sent,
-            reduced: after.reduced - before.reduced,
-            gathered: after.gathered - before.gathered,
-        }
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self {
-            collectives: self.collectives - other.collectives,
-            messages: self.messages - other.messages,
-            sent: self.sent - other.sent,
-            reduced: self.reduced - other.reduced,
-            gathered: self.gathered.saturating_sub(other.gathered),
-        }
-    }
-
-    /// Returns the largest counts of any rank.
-    fn largest(self, other: Self) -> Self {
-        Self {
-            collectives: self.collectives.max(other.collectives),
-            messages: self.messages.max(other.messages),
-            sent: self.sent.max(other.sent),
-            reduced: self.reduced.max(other.reduced),
-            gathered: self.gathered.max(other.gathered),
-        }
-    }
+fn between(before: &Traffic, after: &Traffic) -> Counts {
+    let [before, after] = [before, after].map(counts);
+    std::array::from_fn(|k| after[k] - before[k])
 }
 
-/// Records the traffic after each step and before the evaluation of the only epoch.
+/// Records the traffic after each step.
 struct Recorder {
     group: ProcessGroup,
-    steps: Arc<Mutex<Vec<Traffic>>>,
+    steps: Vec<Traffic>,
 }
 
 impl Observer for Recorder {
     fn on_step(&mut self, _: &StepRecord) {
-        self.steps.lock().expect("no other thread panics").push(traffic(&self.group));
+        self.steps.push(traffic(&self.group));
     }
-
-    fn on_epoch(&mut self, _: &EpochRecord) {}
 }
 
 fn traffic(group: &ProcessGroup) -> Traffic {
@@ -117,31 +83,27 @@ fn main() -> Result<()> {
     let config = Config::resolve_with(&group, settings)?;
     let run = ClassificationRun::create(&group, config, Some(folder.join("run")), None)?;
     let created = traffic(&group);
-    let steps = Arc::default();
-    run.train(&mut Recorder { group: group.clone(), steps: Arc::clone(&steps) }, &|| false)?;
-    let ended = traffic(&group);
-    let steps = std::mem::take(&mut *steps.lock().expect("no other thread panics"));
-    let between = |step: usize| Counts::between(&steps[step - 1], &steps[step]);
-    // The checkpoint after step EVERY is saved before the step after it ends.
-    let step = between(EVERY - 1);
-    let saved = between(EVERY).without(step);
+    let mut recorder = Recorder { group: group.clone(), steps: Vec::new() };
+    run.train(&mut recorder, &|| false)?;
+    let (ended, steps) = (traffic(&group), recorder.steps);
+    let step = between(&steps[EVERY - 2], &steps[EVERY - 1]);
+    // The checkpoint after step EVERY is saved before the step after it ends. The length of the times in a step varies.
+    let with_checkpoint = between(&steps[EVERY - 1], &steps[EVERY]);
+    let checkpoint = std::array::from_fn(|k| with_checkpoint[k].saturating_sub(step[k]));
     let phases = [
-        ("join", Counts::between(&Traffic::default(), &joined)),
-        ("start", Counts::between(&joined, &created)),
-        ("first step", Counts::between(&created, &steps[0])),
+        ("join", counts(&joined)),
+        ("start", between(&joined, &created)),
+        ("first step", between(&created, &steps[0])),
         ("step", step),
-        ("checkpoint", saved),
-        ("evaluation, last checkpoint and end", Counts::between(&steps[STEPS - 1], &ended)),
+        ("checkpoint", checkpoint),
+        ("evaluation, last checkpoint and end", between(&steps[STEPS - 1], &ended)),
     ];
     for (name, own) in phases {
-        let all = group.all_gather::<_, TrainError>(Ok(own))?;
-        let most = all.iter().copied().fold(Counts::default(), Counts::largest);
+        let all: Vec<Counts> = group.all_gather::<_, TrainError>(Ok(own))?;
+        let largest = (0..own.len()).map(|k| all.iter().map(|counts| counts[k]).max().unwrap_or(0));
         if group.is_root() {
-            let Counts { collectives, messages, sent, reduced, gathered } = most;
-            println!(
-                "| {} | {name} | {collectives} | {messages} | {sent} | {reduced} | {gathered} |",
-                group.size()
-            );
+            let cells: Vec<String> = largest.map(|count| count.to_string()).collect();
+            println!("| {} | {name} | {} |", group.size(), cells.join(" | "));
         }
     }
     if group.is_root() {

@@ -14,7 +14,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{note, table};
 
-/// Seconds without a sign of life from a rank after which all ranks end, by default and at least.
+/// Default and smallest number of seconds without a heartbeat after which all ranks end.
 const TIMEOUT: u64 = 600;
 const LEAST_TIMEOUT: u64 = 5;
 
@@ -38,7 +38,7 @@ pub(crate) fn group(
     }
 }
 
-/// Ends all ranks if one of them shows no signs of life for this number of seconds, 600 by default. 0 is no limit.
+/// Ends all ranks once a rank has sent no heartbeat for this number of seconds, by default [`TIMEOUT`]. 0 disables the check.
 pub(crate) fn watch(group: &ProcessGroup, seconds: Option<u64>) -> Result<(), Failure> {
     let refused = |value, expected| {
         Failure::Flag(format!("invalid value `{value}` for --timeout: {expected}"))

@@ -36,24 +36,22 @@ impl UnknownSimdLevel {
     /// Name of the environment variable.
     pub const VARIABLE: &str = VARIABLE;
 
-    /// Describes the values that this machine supports, for example "avx2 or portable".
+    /// Describes the values that this machine supports, for example "what this machine has: avx2 or portable".
     pub fn expected(&self) -> String {
         let names: Vec<_> = SimdLevel::available().into_iter().map(SimdLevel::name).collect();
-        match names.split_last() {
+        let names = match names.split_last() {
             Some((last, [])) => (*last).into(),
             Some((last, others)) => format!("{} or {last}", others.join(", ")),
             None => String::new(),
-        }
+        };
+        format!("what this machine has: {names}")
     }
 }
 
 impl fmt::Display for UnknownSimdLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, expected) = (self.value.escape_debug(), self.expected());
-        write!(
-            f,
-            "invalid value `{value}` for {VARIABLE}: expected what this machine has: {expected}"
-        )
+        write!(f, "invalid value `{value}` for {VARIABLE}: expected {expected}")
     }
 }
 
@@ -127,8 +125,8 @@ impl SimdLevel {
     }
 
     /// Returns the level that is used if none is requested: the widest one that this machine supports and that was measured
-    /// to be the fastest. On AMD's processors that have it, that is [`Self::Avx512Bf16`] (measured on Zen 4). Intel's take two cycles for a dot
-    /// product of two vectors, so there it is [`Self::Avx512`]. [`Self::Amx`] was not measured yet.
+    /// to be the fastest. On AMD's processors that have it, that is [`Self::Avx512Bf16`] (measured on Zen 4). Intel's take two
+    /// cycles for a dot product of two vectors, so there it is [`Self::Avx512`]. [`Self::Amx`] was not measured yet.
     pub fn preferred() -> Self {
         if Self::Avx512Bf16.is_available() && Bf16Products::has_fast_dot() {
             return Self::Avx512Bf16;

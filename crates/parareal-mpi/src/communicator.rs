@@ -87,6 +87,15 @@ impl Communicator {
         })
     }
 
+    /// Counts how many members have set each of some flags, and waits for the counts. All members pass as many flags.
+    ///
+    /// # Errors
+    /// If MPI fails.
+    pub fn count(&self, flags: &[bool]) -> Result<Vec<usize>, MpiError> {
+        let counts = self.sum_f64(flags.iter().copied().map(f64::from).collect())?.wait()?;
+        Ok(counts.into_iter().map(|count| count as usize).collect())
+    }
+
     /// Starts broadcasting the root's bytes to all members. The other members pass a buffer of the same length;
     /// its content is ignored.
     ///

@@ -1,8 +1,8 @@
-//! Signs of life: short messages by which each rank shows the next one that it runs.
+//! Heartbeats: short messages by which each rank shows the next one that it runs.
 //!
-//! The ranks form a ring. Each sends a message to the next rank every second, and expects messages from the previous
-//! one. A process that was stopped, for example by SIGSTOP, or whose machine cannot be reached, sends none, however long
-//! its peers wait for its results. A process that computes continues to send, because the progress thread does it.
+//! The ranks form a ring. Each rank sends a heartbeat to the next one every second, and expects heartbeats from the
+//! previous one. A process that is stopped, for example by SIGSTOP, or whose machine cannot be reached, sends none. A
+//! process that computes continues to send them from its progress thread.
 
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -19,12 +19,12 @@ const TAG: i32 = 0;
 /// The length of a message: whether it is the last one, the process ID, and the name of the machine, padded with zeros.
 const LENGTH: usize = 64;
 
-/// A rank that shows no signs of life. It is stopped, or its machine cannot be reached.
+/// A rank that sends no heartbeats. It is stopped, or its machine cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SilentRank {
     /// The rank in the world.
     pub rank: usize,
-    /// Its process ID and the name of its machine; `None` if no sign of life was ever received.
+    /// Its process ID and the name of its machine; `None` if no heartbeat was ever received.
     pub process: Option<(u32, String)>,
 }
 
@@ -95,10 +95,7 @@ impl Heartbeat {
         if self.has_sent() && self.since_sent >= INTERVAL {
             self.send();
         }
-        if let Some((timeout, _)) = self.watch
-            && self.silence >= timeout
-            && let Some((_, report)) = self.watch.take()
-        {
+        if let Some((_, report)) = self.watch.take_if(|(timeout, _)| self.silence >= *timeout) {
             let silent = SilentRank { rank: self.previous, process: self.process.clone() };
             // Nobody listens if the watching thread could not be started.
             let _ = report.send(silent);

@@ -8,7 +8,7 @@
 //! `World::init` makes the process a rank. The members of a `Communicator` must make the same collective calls in
 //! the same order; each call may come from any thread.
 //!
-//! Ranks send each other signs of life, so that `World::watch` can end all of them if one is stopped.
+//! Ranks send each other heartbeats, so that `World::watch` can end all of them if one is stopped.
 //!
 //! All unsafe code is in the module `raw`. MPI errors are returned as `MpiError`. A rank that cannot continue
 //! calls `World::abort`, which ends all ranks.

@@ -28,7 +28,7 @@ struct Shared {
     next_request: AtomicU64,
 }
 
-/// The traffic of this rank so far, without signs of life.
+/// The traffic of this rank so far, without heartbeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

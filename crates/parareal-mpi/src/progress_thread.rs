@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Start { communicator: usize, operation: Operation, completion: Completion, request: u64 },
     /// Cancels a receive.
     Cancel { request: u64 },
-    /// Reports a rank that shows no signs of life for `timeout`.
+    /// Reports a rank that has sent no heartbeat for `timeout`.
     Watch { timeout: Duration, report: Sender<SilentRank> },
     /// Ends all ranks.
     Abort { code: i32 },
@@ -189,7 +189,7 @@ impl ProgressThread {
         }
     }
 
-    /// Completes all operations, and waits for the other ranks while signs of life are exchanged.
+    /// Completes all operations, and waits for the other ranks while heartbeats are exchanged.
     fn prepare_to_finalize(&mut self) {
         if let Some(heartbeat) = &self.heartbeat {
             match heartbeat.meeting() {

@@ -84,7 +84,7 @@ impl World {
     /// # Errors
     /// If MPI fails.
     pub fn split(&self, color: Option<u32>) -> Result<Option<Communicator>, MpiError> {
-        // The split blocks the progress thread, and with it the signs of life of this rank, until all ranks have come to it.
+        // The split blocks the progress thread, and with it the heartbeats of this rank, until all ranks have called it.
         let all = Communicator::new(self.own, self.progress.clone());
         all.all_gather_equal(vec![0])?.wait()?;
         let (reply, replied) = channel();
@@ -93,13 +93,13 @@ impl World {
         Ok(membership.map(|membership| Communicator::new(membership, self.progress.clone())))
     }
 
-    /// Ends all ranks if one of them shows no signs of life for `timeout`, because it is stopped or its machine cannot be
+    /// Ends all ranks once a rank has sent no heartbeat for `timeout`, because it is stopped or its machine cannot be
     /// reached. A rank that computes for a long time is not affected.
     ///
-    /// Signs of life are sent every second, so `timeout` should be several seconds. Each rank watches the one before it;
-    /// all ranks should call this function. Time in which this process is itself stopped does not count, so ranks that are
-    /// stopped and continued together go on. On the rank that notices, `on_silence` is called on a thread of its own, and
-    /// returns the exit code.
+    /// Every rank sends a heartbeat each second, so `timeout` should be several seconds. Each rank watches the previous
+    /// one, so all ranks should call this function. Time during which this process is itself stopped does not count:
+    /// ranks that are stopped and continued together go on. The rank that detects the silence calls `on_silence` on a
+    /// separate thread; the result is the exit code.
     ///
     /// # Errors
     /// If the thread cannot be started, or [`MpiError::ThreadStopped`].

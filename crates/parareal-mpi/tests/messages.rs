@@ -185,7 +185,7 @@ fn a_panic_of_one_rank_ends_all_ranks_during_operations() {
     assert!(ended.errors.contains("this rank fails"), "{}", ended.errors);
 }
 
-/// Seconds without a sign of life in these tests.
+/// The time without a heartbeat in these tests.
 const SILENCE: Duration = Duration::from_secs(3);
 
 #[test]
@@ -209,7 +209,7 @@ fn a_stopped_rank_ends_all_ranks() {
     };
     world.watch(SILENCE, report).unwrap();
     let all = world.split(Some(0)).unwrap().unwrap();
-    // The first sign of life names the process.
+    // The first heartbeat names the process.
     std::thread::sleep(Duration::from_secs(2));
     if rank == 1 {
         let own = std::process::id().to_string();

@@ -235,7 +235,7 @@ pub enum TrainError {
         /// The other rank.
         rank: usize,
     },
-    /// A rank that shows no signs of life.
+    /// A rank that sends no heartbeats.
     #[error(
         "rank {rank}{} has not responded for {} s: it is stopped, or its machine cannot be reached",
         process.as_ref().map_or_else(String::new, |(id, machine)| format!(" (process {id} on {})", one_line(machine))),
@@ -246,7 +246,7 @@ pub enum TrainError {
         rank: usize,
         /// Its process ID and its machine; `None` if it never responded.
         process: Option<(u32, String)>,
-        /// The time without a sign of life.
+        /// The time without a heartbeat.
         timeout: Duration,
     },
     /// Samples that are not the same on all ranks.

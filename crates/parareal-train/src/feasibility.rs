@@ -31,7 +31,7 @@ pub fn check_simd_level() -> Result<(), TrainError> {
     match SimdLevel::requested() {
         Ok(_) => Ok(()),
         Err(error) => {
-            let expected = format!("expected what this machine has: {}", error.expected());
+            let expected = format!("expected {}", error.expected());
             Err(TrainError::setting(UnknownSimdLevel::VARIABLE, error.value, expected))
         }
     }

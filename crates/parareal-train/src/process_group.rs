@@ -172,12 +172,12 @@ impl ProcessGroup {
         self.inner.ranks.as_ref().map(|(world, _)| world)
     }
 
-    /// Ends all ranks if one of them shows no signs of life for `timeout`, because it is stopped or its machine cannot be
-    /// reached. All ranks should call this function. A process that is not one of several ranks ignores it.
+    /// Ends all ranks once a rank has sent no heartbeat for `timeout`, because it is stopped or its machine cannot be
+    /// reached. All ranks should call this function. It has no effect in a process that is the only one.
     ///
-    /// Signs of life are sent every second, also while a rank computes, so `timeout` should be several seconds. On the rank
-    /// that notices, `on_silence` gets [`TrainError::SilentRank`] on a thread of its own, and returns the exit code of all
-    /// ranks.
+    /// Every rank sends a heartbeat each second, even while it computes, so `timeout` should be several seconds. The rank
+    /// that detects the silence calls `on_silence` with [`TrainError::SilentRank`] on a separate thread; the result is the
+    /// exit code of all ranks.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -253,9 +253,8 @@ impl ProcessGroup {
     fn count<const K: usize>(&self, own: [bool; K]) -> Result<[usize; K], TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
-            let own = own.map(f64::from).to_vec();
-            let counts = all.sum_f64(own).and_then(|sum| sum.wait()).map_err(failed)?;
-            return Ok(std::array::from_fn(|k| counts[k] as usize));
+            let counts = all.count(&own).map_err(failed)?;
+            return Ok(std::array::from_fn(|k| counts[k]));
         }
         Ok(own.map(usize::from))
     }
@@ -381,19 +380,26 @@ impl ProcessGroup {
     /// # Errors
     /// If a value differs. The error names the first such value ([`TrainError::RanksDiffer`]).
     pub fn compare(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
-        if self.is_shared(&own)? {
-            return Ok(());
-        }
-        let values = self.all_gather::<_, TrainError>(Ok(own))?;
-        difference(&values).map_or(Ok(()), |error| Err(self.known_to_all(error)))
+        let found = self.first_difference(own)?;
+        found.map_or(Ok(()), |error| Err(self.known_to_all(error)))
     }
 
-    /// Returns true if all processes have the same values. Only a checksum of them is sent.
-    fn is_shared(&self, own: &BTreeMap<String, String>) -> Result<bool, TrainError> {
-        let text = serde_json::to_vec(own).expect("text is JSON");
-        let own = Sha256::digest(text).to_vec();
-        let first = self.broadcast(own.clone())?;
-        Ok(self.count([own != first])? == [0])
+    /// Returns the first difference between the named values of the processes. Only a checksum of them is sent if there is
+    /// none.
+    fn first_difference(
+        &self,
+        own: BTreeMap<String, String>,
+    ) -> Result<Option<TrainError>, TrainError> {
+        if self.size() == 1 {
+            return Ok(None);
+        }
+        let text = serde_json::to_vec(&own).expect("text is JSON");
+        let checksum = Sha256::digest(text).to_vec();
+        let first = self.broadcast(checksum.clone())?;
+        if self.count([checksum != first])? == [0] {
+            return Ok(None);
+        }
+        Ok(difference(&self.all_gather::<_, TrainError>(Ok(own))?))
     }
 
     /// Checks by checksums that all processes have the same data. The keys are the names of the data in messages.
@@ -401,11 +407,7 @@ impl ProcessGroup {
     /// # Errors
     /// If a checksum differs. The error names the first such data ([`TrainError::RanksData`]).
     pub(crate) fn compare_data(&self, own: BTreeMap<String, String>) -> Result<(), TrainError> {
-        if self.is_shared(&own)? {
-            return Ok(());
-        }
-        let values = self.all_gather::<_, TrainError>(Ok(own))?;
-        match difference(&values) {
+        match self.first_difference(own)? {
             Some(TrainError::RanksDiffer { name: samples, rank, .. }) => {
                 Err(self.known_to_all(TrainError::RanksData { samples, rank }))
             }

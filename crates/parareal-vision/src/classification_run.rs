@@ -143,7 +143,7 @@ impl ClassificationRun {
         let (mut before_run, mut initial) = (None, None);
         match &newest.saved {
             Some(saved) => {
-                group.agree(check_unedited(folder, &before, saved))?;
+                group.agree(check_unedited(folder, before.clone(), saved))?;
                 let saved_images = group.agree(ImageRecord::of_saved(folder, saved))?;
                 group.agree(saved_images.check_same(folder, &task.record))?;
                 // The saved settings are resolved without ranks, because the number of ranks may have changed

@@ -72,7 +72,7 @@ pub fn evaluate_with(
     let recorded = Settings::of_run(run)?;
     let config = Config::resolve(changes.or(recorded.clone()), &Resources::alone())?;
     let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
-    check_unedited(run, &recorded, &saved)?;
+    check_unedited(run, recorded.clone(), &saved)?;
     let images = ImageRecord::of_saved(run, &saved)?;
     let position = saved.position;
     let dataset = load(&config, &recorded, &images, progress)?;

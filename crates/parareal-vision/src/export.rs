@@ -9,13 +9,12 @@ use parareal_export::{
 use parareal_models::Architecture;
 use parareal_run::names::CONFIG;
 use parareal_train::checkpoint::CheckpointChoice;
-use parareal_train::{Format, OutputFile, Resources, TrainError, checkpoint, folder};
+use parareal_train::{Format, OutputFile, TrainError, folder};
 use serde::Serialize;
 
-use crate::image_record::{CHECK_MANIFEST, ImageRecord};
-use crate::recorded::check_unedited;
+use crate::VisionError;
+use crate::recorded;
 use crate::weight_source::{read_export, read_pretrained};
-use crate::{Config, Settings, VisionError};
 
 /// Format of exported weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,11 +156,7 @@ fn exported(path: &Path, trained: &TrainedNetwork, bytes: usize, notes: Vec<Stri
 
 /// Reads a checkpoint of a run as a network that can be exported.
 fn trained_network(run: &Path, choice: CheckpointChoice) -> Result<TrainedNetwork, VisionError> {
-    let settings = Settings::of_run(run)?;
-    let config = Config::resolve(settings.clone(), &Resources::alone())?;
-    let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
-    check_unedited(run, &settings, &saved)?;
-    let images = ImageRecord::of_saved(run, &saved)?;
+    let (config, saved, images) = recorded::open(run, choice)?;
     let net = config.model(images.channels, images.class_names.len()).network;
     let step = saved.position.step;
     let images = ImageDescription {

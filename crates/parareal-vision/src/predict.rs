@@ -12,8 +12,8 @@ use parareal_train::{Resources, checkpoint, folder};
 use serde::Serialize;
 
 use crate::image_batch::to_tensors;
-use crate::image_record::{CHECK_MANIFEST, ImageRecord};
-use crate::recorded::check_unedited;
+use crate::image_record::ImageRecord;
+use crate::recorded;
 use crate::scores::Scores;
 use crate::weight_source::read_export;
 use crate::{Config, CutsSetting, Settings, VisionError};
@@ -84,11 +84,7 @@ impl Predictor {
     /// # Errors
     /// If the folder is not the folder of a run, or the checkpoint is missing or damaged.
     pub fn open(run: &Path, choice: CheckpointChoice) -> Result<Self, VisionError> {
-        let settings = Settings::of_run(run)?;
-        let config = Config::resolve(settings.clone(), &Resources::alone())?;
-        let saved = checkpoint::open(run, choice, CHECK_MANIFEST)?;
-        check_unedited(run, &settings, &saved)?;
-        let images = ImageRecord::of_saved(run, &saved)?;
+        let (config, saved, images) = recorded::open(run, choice)?;
         let (channels, classes) = (images.channels, images.class_names.len());
         let checkpoint = checkpoint::path_of(run, saved.position.step);
         let executor = config.evaluator(run, &saved.into_weights(), channels, classes)?;

@@ -45,23 +45,26 @@ impl Config {
         }
         let config = Self::resolve_with(group, changes.or(kept))?;
         let before = Self::resolve(before, &Resources::alone())?.with_absolute_paths();
-        let (now, then) = (config.settings(), before.settings());
-        for definition in Settings::definitions().iter().filter(|each| !each.may_change) {
-            let (now, then) = (definition.toml(&now), definition.toml(&then));
-            if now != then {
-                let shown = |value: Option<toml::Value>| {
-                    value.map_or_else(|| "not set".to_string(), |value| value.to_string())
-                };
-                return group.agree(Err(other_run(
-                    folder,
-                    definition.key,
-                    shown(then),
-                    shown(now),
-                )));
-            }
+        match first_fixed_difference(&config.settings(), &before.settings()) {
+            Some((key, [now, then])) => group.agree(Err(other_run(folder, key, then, now))),
+            None => Ok(config),
         }
-        Ok(config)
     }
+}
+
+/// Returns the first setting that may not change when a run is resumed and differs, with both values as TOML.
+pub(crate) fn first_fixed_difference(
+    now: &Settings,
+    then: &Settings,
+) -> Option<(&'static str, [String; 2])> {
+    let fixed = Settings::definitions().iter().filter(|definition| !definition.may_change);
+    fixed.into_iter().find_map(|definition| {
+        let [now, then] = [now, then].map(|settings| definition.toml(settings));
+        let shown = |value: Option<toml::Value>| {
+            value.map_or_else(|| "not set".to_string(), |value| value.to_string())
+        };
+        (now != then).then(|| (definition.key, [shown(now), shown(then)]))
+    })
 }
 
 /// Creates the error of a setting that a resumed run cannot change.

@@ -13,13 +13,12 @@ use parareal_export::{
 };
 use parareal_models::{Architecture, ImageNetwork};
 use parareal_run::names::CONFIG;
+use parareal_train::Resources;
 use parareal_train::checkpoint::CheckpointChoice;
-use parareal_train::{Resources, checkpoint};
 
 use crate::export::MODEL_WEIGHTS;
-use crate::image_record::{CHECK_MANIFEST, ImageRecord};
-use crate::network::NetworkConfig;
-use crate::recorded::check_unedited;
+use crate::image_record::ImageRecord;
+use crate::recorded;
 use crate::{Config, Settings, VisionError};
 
 /// Largest file of weights, in bytes. The networks here have a few hundred million parameters of four bytes at most.
@@ -54,13 +53,13 @@ impl WeightSource {
     /// # Errors
     /// If the run is missing or damaged.
     pub(crate) fn of_run(run: &Path) -> Result<Self, VisionError> {
-        let settings = Settings::of_run(run)?;
-        let NetworkConfig { net, .. } = NetworkConfig::of(&settings)?;
-        let saved = checkpoint::open(run, CheckpointChoice::Latest, CHECK_MANIFEST)?;
-        check_unedited(run, &settings, &saved)?;
-        let images = ImageRecord::of_saved(run, &saved)?;
+        let (config, saved, images) = recorded::open(run, CheckpointChoice::Latest)?;
         let step = saved.position.step;
-        let net = net.with_in_channels(images.channels).with_classes(images.class_names.len());
+        let net = config
+            .network
+            .net
+            .with_in_channels(images.channels)
+            .with_classes(images.class_names.len());
         Ok(Self {
             net,
             weights: saved.into_weights(),

@@ -34,7 +34,7 @@ pub(crate) struct Train {
     /// run.
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
-    /// Resume the run in --output, or start a new one if there is none
+    /// Resume the run in --output if it exists, otherwise start it
     ///
     /// The same command can be repeated until the run has ended, for example in a job that a batch system requeues, or
     /// in a loop. It changes nothing in a run that has ended. As with --resume, only some flags may have other values
@@ -48,10 +48,10 @@ pub(crate) struct Train {
         hide_short_help = true
     )]
     pub(crate) resume_or_start: bool,
-    /// Seconds without a sign of life from a rank after which all ranks end; 0 for no limit [default: 600]
+    /// Seconds without a heartbeat from a rank after which all ranks end; 0 disables the check [default: 600]
     ///
-    /// Ranks show each other every second that they run, also while they compute. One that does not is stopped, or its
-    /// machine cannot be reached. It is named, and the run can be resumed. Requires the mpi executor.
+    /// Every rank sends a heartbeat each second, even while it computes. A rank without one is stopped, or its machine
+    /// cannot be reached. The error names the rank, and the run can be resumed. Requires the mpi executor.
     #[arg(long, value_name = "SECONDS", help_heading = "Machine", hide_short_help = true)]
     pub(crate) timeout: Option<u64>,
     /// Write the timeline of one step: a picture (.svg) or a trace (.json)

@@ -77,9 +77,9 @@ fn joined(tensors: &[NamedTensor]) -> TensorData {
 
 /// States of these networks differ by about 1 % from those in double precision, so that about one in a hundred
 /// values passes a ReLU in only one of the two. Where it does, the whole gradient differs: by the root of a
-/// hundredth, or 10 %, at every ReLU; narrow coarse units in a chain add up to more. Burn's own operations (`PARAREAL_KERNELS=composed`) differ as much, with
-/// the same roundings. Single operations are compared with double precision, value by value, in
-/// the tests of `parareal-kernels`.
+/// hundredth, or 10 %, at every ReLU; narrow coarse units in a chain add up to more. Burn's own operations
+/// (`PARAREAL_KERNELS=composed`) differ as much, with the same roundings. Single operations are compared with double
+/// precision, value by value, in the tests of `parareal-kernels`.
 #[test]
 fn bfloat16_is_close_to_double_precision() {
     for Case { net, subnetworks, gradient_error } in cases() {

@@ -65,7 +65,6 @@ impl Settings {
                     copied.expect("a setting accepts its own value");
                 }
             }
-            self.recipe = None;
             self.coarse_unit = given.coarse_unit;
             if matches!(given.cuts, Some(CutsSetting::Positions(_))) {
                 // The number of subnetworks follows from the cuts.

@@ -57,15 +57,9 @@ fn split(world: &World, color: Option<usize>) -> Result<Option<Communicator>, Ex
     world.split(color.map(|color| color as u32)).map_err(ranks)
 }
 
-/// Returns the number of ranks that have set a flag.
-fn count(all: &Communicator, own: bool) -> Result<usize, ExecError> {
-    let counts = all.sum_f64(vec![f64::from(own)]).and_then(|sum| sum.wait()).map_err(ranks)?;
-    Ok(counts[0] as usize)
-}
-
 /// Exchanges whether each rank has failed, and returns the first rank that has failed.
 fn first_failed(all: &Communicator, has_failed: bool) -> Result<Option<usize>, ExecError> {
-    if count(all, has_failed)? == 0 {
+    if all.count(&[has_failed]).map_err(ranks)? == [0] {
         return Ok(None);
     }
     let gathered = all.all_gather(vec![u8::from(has_failed)]).map_err(ranks)?;
@@ -231,7 +225,7 @@ impl<N: Coarsen> Transport<N> for Ranks {
     }
 
     fn any(&self, own: bool) -> Result<bool, ExecError> {
-        Ok(count(&self.all, own)? > 0)
+        Ok(self.all.count(&[own]).map_err(ranks)? != [0])
     }
 
     fn first_failed(&self, has_failed: bool) -> Result<Option<usize>, ExecError> {
