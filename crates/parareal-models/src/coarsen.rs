@@ -17,8 +17,8 @@ impl Coarsen for ImageNetwork {
     }
 
     fn coarse(&self, interface: &Interface, init: &Init) -> Coarse {
-        let choice = self.coarse_choice(interface);
-        Coarse::new(choice.kind, self.coarse_shapes(interface, choice.units), init)
+        let (kind, units) = self.coarse_kind_and_units(interface);
+        Coarse::new(kind, self.coarse_shapes(interface, units), init)
     }
 }
 
@@ -49,31 +49,50 @@ impl ImageNetwork {
     /// most a quarter of the number that `F_j` approximates. It is increased to 1, or to the number of stages that
     /// begin between the cuts. [`UnitKind::None`] always has this smallest number.
     pub fn coarse_choice(&self, interface: &Interface) -> CoarseChoice {
+        let (kind, units) = self.coarse_kind_and_units(interface);
+        let multiply_adds = self.coarse_multiply_adds(interface, kind, units);
+        CoarseChoice {
+            kind,
+            units,
+            multiply_adds,
+            replaces: self.replaced_multiply_adds(interface),
+        }
+    }
+
+    fn coarse_kind_and_units(&self, interface: &Interface) -> (UnitKind, usize) {
         let steps = self.stage_at(interface.next) - self.stage_at(interface.position);
-        let fine_units = interface.next - interface.position;
-        let replaces: u64 = (interface.position..interface.next).map(|u| self.unit_cost(u)).sum();
-        let choose = |kind: UnitKind, units: usize| {
-            let units = match kind {
-                // Additional units would not change the function, because they are identities.
-                UnitKind::None => steps.max(1),
-                _ => self.coarse_units.unwrap_or(units).max(steps.max(1)),
-            };
-            let shapes = self.coarse_shapes(interface, units);
-            let multiply_adds = shapes.map(|(from, to)| kind.multiply_adds(from, to)).sum();
-            CoarseChoice { kind, units, multiply_adds, replaces }
+        let quarter = (interface.next - interface.position) / 4;
+        let choose = |kind: UnitKind, units: usize| match kind {
+            // Additional units would not change the function, because they are identities.
+            UnitKind::None => (kind, steps.max(1)),
+            _ => (kind, self.coarse_units.unwrap_or(units).max(steps.max(1))),
         };
         let units = self.coarse_kind.default_units(interface.subnetworks);
         match self.coarse_kind {
             CoarseKind::Units(UnitKind::Transformer) => {
-                choose(UnitKind::Transformer, units.min(fine_units / 4))
+                choose(UnitKind::Transformer, units.min(quarter))
             }
             CoarseKind::Units(kind) => choose(kind, units),
             CoarseKind::Auto => choose(self.recommended_unit(), units),
-            CoarseKind::BasicOrBottleneck => match choose(UnitKind::Basic, units) {
-                basic if basic.multiply_adds < replaces => basic,
-                _ => choose(UnitKind::Bottleneck, units.min(fine_units / 4)),
-            },
+            CoarseKind::BasicOrBottleneck => {
+                let (basic, number) = choose(UnitKind::Basic, units);
+                let cost = self.coarse_multiply_adds(interface, basic, number);
+                match cost < self.replaced_multiply_adds(interface) {
+                    true => (basic, number),
+                    false => choose(UnitKind::Bottleneck, units.min(quarter)),
+                }
+            }
         }
+    }
+
+    fn coarse_multiply_adds(&self, interface: &Interface, kind: UnitKind, units: usize) -> u64 {
+        let shapes = self.coarse_shapes(interface, units);
+        shapes.map(|(from, to)| kind.multiply_adds(from, to)).sum()
+    }
+
+    /// Multiply-adds of the units that `F_j` approximates.
+    fn replaced_multiply_adds(&self, interface: &Interface) -> u64 {
+        (interface.position..interface.next).map(|unit| self.unit_cost(unit)).sum()
     }
 
     /// The input and output shapes of each unit of `F_j`. The first units pass from stage to stage as often as the
@@ -83,15 +102,15 @@ impl ImageNetwork {
         interface: &Interface,
         units: usize,
     ) -> impl Iterator<Item = (Image, Image)> {
-        let net = self.clone();
-        let (first, last) = (net.stage_at(interface.position), net.stage_at(interface.next));
-        let image = move |unit: usize| net.stage_image((first + unit).min(last));
+        let (first, last) = (self.stage_at(interface.position), self.stage_at(interface.next));
+        let images: Vec<_> = (first..=last).map(|stage| self.stage_image(stage)).collect();
+        let image = move |unit: usize| images[unit.min(last - first)];
         (0..units).map(move |unit| (image(unit), image(unit + 1)))
     }
 
     /// The units of the coarse network `F_j` at this interface, in order.
     pub fn coarse_components(&self, interface: &Interface) -> Vec<Component> {
-        let CoarseChoice { kind, units, .. } = self.coarse_choice(interface);
+        let (kind, units) = self.coarse_kind_and_units(interface);
         let shapes = self.coarse_shapes(interface, units);
         shapes.map(|(from, to)| Component::Unit { kind, from, to }).collect()
     }

@@ -18,6 +18,11 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         VisionError::Cost(CostError::Missing(_)) => {
             "measure the costs with the same --network, --width, --image-size and --coarse-unit"
         }
+        VisionError::Cost(CostError::Classes { expected, found }) => {
+            return Some(format!(
+                "pass --classes {found}, or measure the costs with `parareal bench --classes {expected} --json`"
+            ));
+        }
         _ => return None,
     };
     Some(advice.into())

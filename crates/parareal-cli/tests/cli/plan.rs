@@ -96,7 +96,16 @@ fn the_nearest_row_of_the_papers_table_is_used_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let other = ["--depth", "164", "--coarse-unit", "basic", "--subnetworks", "3"];
     let other = plan(folder.path(), &[&other[..], &["--costs", "paper"]].concat());
-    assert!(other["predicted"]["assumptions"].to_string().contains("Table 2 is for ResNet-1001"));
+    let assumptions = other["predicted"]["assumptions"].to_string();
+    for assumption in [
+        "costs of the paper's Table 2, with a batch of 128 on a Titan RTX",
+        "Table 2 is for ResNet-1001",
+        "Table 2 is for 100 classes",
+    ] {
+        assert!(assumptions.contains(assumption), "{assumptions}");
+    }
+    let same = paper("3", &["--classes", "100"])["assumptions"].to_string();
+    assert!(!same.contains("classes") && !same.contains("ResNet-1001"), "{same}");
 }
 
 #[test]
@@ -419,6 +428,7 @@ fn wrong_use_is_refused_in_a_line() {
     };
     change("negative.json", "\"forward_ms\":1.0", "\"forward_ms\":-1.0");
     change("empty.json", "\"batch\":8", "\"batch\":0");
+    change("gray.json", "\"channels\":3", "\"channels\":1");
     change("lacking.json", "\"depthwise\"", "\"basic\"");
     fs::write(folder.path().join("none.json"), "{}").unwrap();
     let file = ["--costs", "costs.json"];
@@ -443,6 +453,12 @@ fn wrong_use_is_refused_in_a_line() {
             "the cost table has no entry for preprocessing to 24×32×32; measure the costs with the same --network, \
              --width, --image-size and --coarse-unit",
         ),
+        (
+            &["--costs", "costs.json", "--classes", "100"],
+            "the cost table is for 10 classes, not 100; pass --classes 10, or measure the costs with `parareal bench \
+             --classes 100 --json`",
+        ),
+        (&["--costs", "gray.json"], "the cost table is for images with 1 channels, not 3"),
         (&["--costs", "paper", "--width", "24"], "expected 16, the width of the paper's Table 2"),
         (&["--width", "0"], "from 1 to 1024"),
         (&["--costs", "paper"], "expected basic without `coarse-units`"),
@@ -515,5 +531,5 @@ fn wrong_use_is_refused_in_a_line() {
         assert_eq!(message.lines().count(), 1, "{arguments:?}: {message}");
     }
     let left = fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(left, 5, "nothing was written");
+    assert_eq!(left, 6, "nothing was written");
 }

@@ -78,6 +78,22 @@ pub enum CostError {
         /// The precision of the states in the table.
         found: Precision,
     },
+    /// The table is for another number of classes.
+    #[error("the cost table is for {found} classes, not {expected}")]
+    Classes {
+        /// The network's number of classes.
+        expected: usize,
+        /// The number of classes in the table.
+        found: usize,
+    },
+    /// The table is for images with another number of channels.
+    #[error("the cost table is for images with {found} channels, not {expected}")]
+    Channels {
+        /// The number of channels of the network's images.
+        expected: usize,
+        /// The number of channels in the table.
+        found: usize,
+    },
 }
 
 impl CostTable {
@@ -130,12 +146,20 @@ impl CostTable {
     /// The costs of a network.
     ///
     /// # Errors
-    /// If the table is for another precision, a component that the network can have is not in the table, or its cost is
-    /// not a valid time.
+    /// If the table is for another precision or number of classes or channels, a component that the network can have is
+    /// not in the table, or its cost is not a valid time.
     pub fn costs(&self, net: &ImageNetwork) -> Result<NetworkCosts, CostError> {
         if self.precision != net.precision() {
             let (expected, found) = (net.precision(), self.precision);
             return Err(CostError::Precision { expected, found });
+        }
+        if self.classes != net.classes() {
+            let (expected, found) = (net.classes(), self.classes);
+            return Err(CostError::Classes { expected, found });
+        }
+        if self.channels != net.in_channels {
+            let (expected, found) = (net.in_channels, self.channels);
+            return Err(CostError::Channels { expected, found });
         }
         let costs = self.components.iter().map(|cost| (cost.component, cost.in_seconds()));
         let costs: HashMap<_, _> = costs.collect();

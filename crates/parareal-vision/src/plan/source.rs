@@ -8,8 +8,8 @@ use parareal::exec::{ExecError, ExecutorBuilder, ProgramOptions};
 use parareal::net::FeedForward;
 use parareal::plan::Stopwatch;
 use parareal_models::{
-    CoarseKind, CostTable, DEFAULT_IMAGE_SIZE, ImageNetwork, NetworkCosts, PAPER_ROWS, PAPER_WIDTH,
-    PaperRow, Precision, UnitKind,
+    CoarseKind, CostTable, DEFAULT_IMAGE_SIZE, ImageNetwork, NetworkCosts, PAPER_BATCH,
+    PAPER_CLASSES, PAPER_ROWS, PAPER_WIDTH, PaperRow, Precision, UnitKind,
 };
 use parareal_text::without_byte_order_mark;
 use parareal_train::{DeviceName, Resources, check_threads};
@@ -308,6 +308,9 @@ impl Costs {
                 )];
             }
         };
+        remarks.push(format!(
+            "costs of the paper's Table 2, with a batch of {PAPER_BATCH} on a Titan RTX"
+        ));
         let row = PaperRow::nearest(subnetworks).subnetworks;
         let listed = PAPER_ROWS.iter().any(|row| row.subnetworks == subnetworks);
         if !listed {
@@ -317,6 +320,9 @@ impl Costs {
         }
         if net.units() != 333 {
             remarks.push("Table 2 is for ResNet-1001: its time per unit is used".into());
+        }
+        if net.classes() != PAPER_CLASSES {
+            remarks.push(format!("Table 2 is for {PAPER_CLASSES} classes: its time of h is used"));
         }
         if subnetworks > 1 {
             remarks.push(format!(

@@ -1,6 +1,9 @@
+use std::sync::{Mutex, PoisonError};
+
 use parareal::net::FeedForward;
 use parareal_models::CoarseKind;
 use parareal_train::Placement;
+use rayon::prelude::*;
 
 use super::{Bound, Costs, PlanSettings, Planned, plan};
 use crate::VisionError;
@@ -39,6 +42,8 @@ pub struct Suggestion {
 /// A prediction does not include the accuracy lost with a smaller coarse network. Therefore the fastest
 /// configuration by the rule is returned as well.
 ///
+/// The search uses all cores. `on_progress` is called with the estimated share of the work that is done, from 0 to 1.
+///
 /// # Errors
 /// If costs are missing, or no configuration fits into `memory` bytes.
 pub fn suggest(
@@ -46,14 +51,13 @@ pub fn suggest(
     costs: &Costs,
     settings: &PlanSettings,
     memory: Option<f64>,
+    on_progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Suggestion, VisionError> {
     let devices = settings.devices.unwrap_or(1);
-    let most = most_subnetworks(network, devices);
-    let mut search = Search::new(network, memory, false);
-    for count in (1..=most).filter(|&count| is_tried(count, devices)) {
-        search.add(count, costs, settings)?;
-    }
-    search.finish(settings.recompute)
+    let trials = (1..=most_subnetworks(network, devices))
+        .filter(|&subnetworks| is_tried(subnetworks, devices))
+        .map(|subnetworks| Trial { subnetworks, costs, settings: settings.clone() });
+    Search { network, memory, is_one_machine: false }.run(trials.collect(), on_progress)
 }
 
 /// Predicts steps on this machine with several numbers of workers and threads, and chooses as [`suggest`] does.
@@ -70,16 +74,20 @@ pub fn suggest_here(
     measured: &[(Placement, Costs)],
     settings: &PlanSettings,
     memory: Option<f64>,
+    on_progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<Suggestion, VisionError> {
-    let mut search = Search::new(network, memory, true);
-    for (Placement { workers, .. }, costs) in measured {
-        let settings = PlanSettings { devices: Some(*workers), ..settings.clone() };
-        let most = if *workers == 1 { 1 } else { most_subnetworks(network, *workers) };
-        for count in (*workers..=most).filter(|&count| is_tried(count, *workers)) {
-            search.add(count, costs, &settings)?;
-        }
+    let mut trials = Vec::new();
+    for &(Placement { workers, .. }, ref costs) in measured {
+        let settings = PlanSettings { devices: Some(workers), ..settings.clone() };
+        let most = if workers == 1 { 1 } else { most_subnetworks(network, workers) };
+        let counts = (workers..=most).filter(|&subnetworks| is_tried(subnetworks, workers));
+        trials.extend(counts.map(|subnetworks| Trial {
+            subnetworks,
+            costs,
+            settings: settings.clone(),
+        }));
     }
-    search.finish(settings.recompute)
+    Search { network, memory, is_one_machine: true }.run(trials, on_progress)
 }
 
 /// Returns the largest number of subnetworks to try on this number of devices.
@@ -93,29 +101,42 @@ fn is_tried(subnetworks: usize, devices: usize) -> bool {
     subnetworks <= 12 || subnetworks.is_multiple_of(3) || subnetworks == devices
 }
 
-/// The configurations that were tried so far.
+/// A number of subnetworks to try, with the costs and the devices.
+struct Trial<'a> {
+    subnetworks: usize,
+    costs: &'a Costs,
+    settings: PlanSettings,
+}
+
+impl Trial<'_> {
+    /// Returns the estimated work of a trial, in a unit of its own.
+    fn work(&self) -> f64 {
+        (self.subnetworks as f64).powi(2)
+    }
+}
+
+/// The fastest configurations of a trial.
+struct Tried {
+    /// The fastest configuration that fits, or the fastest of all if none fits.
+    fastest: Option<Planned>,
+    /// The fastest configuration that fits and follows the rule.
+    by_rule: Option<Planned>,
+    /// Smallest memory of all configurations, including those that do not fit.
+    least_memory: f64,
+    /// Shortest step of all configurations, including those that do not fit.
+    shortest: f64,
+}
+
+/// The search for the fastest configuration.
 struct Search<'a> {
     network: &'a NetworkConfig,
     /// Memory limit in bytes.
     memory: Option<f64>,
     /// True if the limit is for all devices together, because they are the workers of one machine.
     is_one_machine: bool,
-    tried: Vec<Planned>,
-    /// The fastest configurations that fit and follow the rule.
-    by_rule: Vec<Planned>,
-    /// Smallest memory of all configurations, including those that do not fit.
-    least: f64,
-    /// Shortest step of all configurations, including those that do not fit.
-    shortest: f64,
 }
 
-impl<'a> Search<'a> {
-    fn new(network: &'a NetworkConfig, memory: Option<f64>, is_one_machine: bool) -> Self {
-        let (least, shortest) = (f64::INFINITY, f64::INFINITY);
-        let (tried, by_rule) = (Vec::new(), Vec::new());
-        Self { network, memory, is_one_machine, tried, by_rule, least, shortest }
-    }
-
+impl Search<'_> {
     /// Returns the memory to which the limit applies.
     fn memory_of(&self, planned: &Planned) -> f64 {
         if self.is_one_machine { planned.total_memory() } else { planned.memory() }
@@ -125,42 +146,66 @@ impl<'a> Search<'a> {
         self.memory.is_none_or(|most| self.memory_of(planned) <= most)
     }
 
-    /// Plans all candidates with this number of subnetworks.
-    fn add(
-        &mut self,
-        subnetworks: usize,
-        costs: &Costs,
-        settings: &PlanSettings,
-    ) -> Result<(), VisionError> {
-        let all = candidates(self.network, costs, subnetworks)
+    /// Runs all trials, on all cores, and chooses the fastest configuration that fits.
+    fn run(
+        &self,
+        trials: Vec<Trial>,
+        on_progress: &mut (dyn FnMut(f64) + Send),
+    ) -> Result<Suggestion, VisionError> {
+        let all: f64 = trials.iter().map(Trial::work).sum();
+        let progress = Mutex::new((0.0, on_progress));
+        let recompute = trials.first().and_then(|trial| trial.settings.recompute);
+        let tried = trials.into_par_iter().map(|trial| {
+            let tried = self.tried(&trial)?;
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.0 += trial.work() / all;
+            let (done, on_progress) = &mut *progress;
+            on_progress(*done);
+            Ok(tried)
+        });
+        // In the order of the trials.
+        let tried: Vec<Result<Tried, VisionError>> = tried.collect();
+        self.best(tried.into_iter().collect::<Result<_, _>>()?, recompute)
+    }
+
+    /// Plans all candidates of a trial.
+    fn tried(&self, trial: &Trial) -> Result<Tried, VisionError> {
+        let Trial { subnetworks, costs, settings } = trial;
+        let all = candidates(self.network, costs, *subnetworks)
             .into_iter()
             .map(|candidate| plan(candidate, costs, settings))
             .collect::<Result<Vec<_>, _>>()?;
-        for planned in &all {
-            self.least = self.least.min(self.memory_of(planned));
-            self.shortest = self.shortest.min(planned.prediction.makespan());
-        }
         let fitting = || all.iter().filter(|planned| self.fits(planned));
         let ruled = |planned: &&Planned| planned.network.coarse_units == self.network.coarse_units;
-        let by_rule = fastest(fitting().filter(ruled)).cloned();
-        let tried = fastest(fitting()).or_else(|| fastest(all.iter())).cloned();
-        self.tried.extend(tried);
-        self.by_rule.extend(by_rule);
-        Ok(())
+        let least = |of: &dyn Fn(&Planned) -> f64| all.iter().map(of).fold(f64::INFINITY, f64::min);
+        Ok(Tried {
+            by_rule: fastest(fitting().filter(ruled)).cloned(),
+            fastest: fastest(fitting()).or_else(|| fastest(all.iter())).cloned(),
+            least_memory: least(&|planned| self.memory_of(planned)),
+            shortest: least(&|planned| planned.prediction.makespan()),
+        })
     }
 
     /// Chooses the fastest configuration that fits.
-    fn finish(mut self, recompute: Option<usize>) -> Result<Suggestion, VisionError> {
-        let serial = self.tried.iter().map(|planned| planned.serial).fold(f64::INFINITY, f64::min);
-        for planned in self.tried.iter_mut().chain(&mut self.by_rule) {
+    fn best(&self, all: Vec<Tried>, recompute: Option<usize>) -> Result<Suggestion, VisionError> {
+        let least = |of: fn(&Tried) -> f64| all.iter().map(of).fold(f64::INFINITY, f64::min);
+        let least_memory = least(|tried| tried.least_memory);
+        let shortest = least(|tried| tried.shortest);
+        let (mut tried, mut by_rule) = (Vec::new(), Vec::new());
+        for own in all {
+            tried.extend(own.fastest);
+            by_rule.extend(own.by_rule);
+        }
+        let serial = tried.iter().map(|planned| planned.serial).fold(f64::INFINITY, f64::min);
+        for planned in tried.iter_mut().chain(&mut by_rule) {
             planned.serial = serial;
         }
-        let Some(best) = fastest(self.tried.iter().filter(|planned| self.fits(planned))) else {
+        let Some(best) = fastest(tried.iter().filter(|planned| self.fits(planned))) else {
             let (place, devices, batches) = match self.is_one_machine {
                 true => ("a step", "", "smaller batches"),
                 false => ("a device", "more devices, ", "costs of smaller batches"),
             };
-            let least = self.least / 1e9;
+            let least = least_memory / 1e9;
             let least = if least < 0.1 { format!("{least:.2e}") } else { format!("{least:.2}") };
             let recompute = if recompute.is_none() { "`recompute`, " } else { "" };
             let expected = format!(
@@ -170,14 +215,11 @@ impl<'a> Search<'a> {
             return Err(VisionError::setting("memory-gb", memory, expected));
         };
         let step = |planned: &Planned| planned.prediction.makespan();
-        let bound = match self.shortest < step(best) {
-            true => Bound::Memory,
-            false => best.bound(),
-        };
-        let by_rule = fastest(self.by_rule.iter()).filter(|planned| step(planned) > step(best));
+        let bound = if shortest < step(best) { Bound::Memory } else { best.bound() };
+        let by_rule = fastest(by_rule.iter()).filter(|planned| step(planned) > step(best));
         let by_rule = by_rule.cloned();
-        let best = self.tried.iter().position(|planned| std::ptr::eq(planned, best)).unwrap_or(0);
-        Ok(Suggestion { tried: self.tried, best, bound, by_rule })
+        let best = tried.iter().position(|planned| std::ptr::eq(planned, best)).unwrap_or(0);
+        Ok(Suggestion { tried, best, bound, by_rule })
     }
 }
 

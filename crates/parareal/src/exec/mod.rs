@@ -100,5 +100,5 @@ pub use subnetwork_time::SubnetworkTime;
 pub use trace::{ExecutedInstruction, WorkerTrace};
 pub use update::Update;
 
-pub(crate) use program::{Message, Moment, Simulation, TimingModel};
+pub(crate) use program::{Message, Moment, Simulation, TimingModel, segments};
 pub(crate) use trained_module::TrainedModule;

@@ -58,16 +58,13 @@ impl Predicted<'_> {
     }
 
     /// Adds the time of a ring all-reduce over the replicas, for the gradients of a subnetwork. It begins
-    /// after the previous all-reduce, and consists of `2 (R - 1)` messages with an `R`-th of the gradients
-    /// each.
+    /// after the previous all-reduce.
     fn reduce(&mut self, worker: usize, subnetwork: usize, at: Moment) {
         let bytes = std::mem::take(&mut self.gradients[subnetwork]);
         if bytes <= 0.0 {
             return;
         }
-        let replicas = self.scenario.layout.replicas();
-        let message = self.scenario.link.time(bytes / replicas as f64);
-        let seconds = 2.0 * (replicas - 1) as f64 * message;
+        let seconds = self.scenario.link.all_reduce_time(bytes, self.scenario.layout.replicas());
         let begin = self.reduced[worker].max(at);
         self.reduced[worker] = self.tasks.run(begin, seconds, worker, subnetwork, Activity::Reduce);
     }

@@ -20,6 +20,12 @@ impl Link {
     pub fn time(&self, bytes: f64) -> f64 {
         self.latency + bytes / self.bandwidth
     }
+
+    /// Returns the time, in seconds, of a ring all-reduce of this many bytes over at least one replica: `2 (R - 1)`
+    /// messages with an `R`-th of the bytes each.
+    pub fn all_reduce_time(&self, bytes: f64, replicas: usize) -> f64 {
+        2.0 * (replicas - 1) as f64 * self.time(bytes / replicas as f64)
+    }
 }
 
 /// The schedule of a step.

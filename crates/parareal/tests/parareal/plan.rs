@@ -320,6 +320,45 @@ fn balanced_cuts_are_the_best_of_all() {
     }
 }
 
+/// With replicas, the sums over them may end after all other work, or begin late because others are pending.
+#[test]
+fn balanced_cuts_take_the_sums_over_replicas_into_account() {
+    let layouts = [vec![1; 2], vec![1; 3], vec![1; 5], vec![2, 1, 2], vec![4]];
+    let (mut differ, mut wait) = (0, 0);
+    for (seed, held) in (100..).zip(layouts.iter().cycle().take(20)) {
+        let mut costs = Costs::random(12, seed);
+        let all = [&mut costs.units, &mut costs.coarse, &mut costs.preprocessing];
+        for (index, cost) in all.into_iter().flatten().enumerate() {
+            cost.weights = (7 * index % 11) as f64;
+        }
+        let replicas = 2 + seed as usize % 3;
+        let layout = Layout::from_counts(held, replicas).unwrap();
+        let bandwidth = [1.0, 5.0, 25.0][seed as usize % 3];
+        let link = Link { latency: 0.05, bandwidth };
+        for program in all_options() {
+            let program = ProgramOptions { segment_units: 1 + seed as usize % 4, ..program };
+            let predicted = |cuts: &Cuts, link: Link| {
+                let scenario = Scenario::new(&costs, cuts, layout.clone()).unwrap();
+                makespan(&Scenario { link, schedule: Schedule::Overlap(program), ..scenario })
+            };
+            let balanced = balance(&costs, &layout, link, program).unwrap();
+            assert_close(balanced.step, predicted(&balanced.cuts, link), "its prediction");
+            let alone = Layout::from_counts(held, 1).unwrap();
+            let without = balance(&costs, &alone, link, program).unwrap();
+            differ += usize::from(without.cuts != balanced.cuts);
+            wait += usize::from(without.step < balanced.step);
+            // With several subnetworks on a device, their cuts are even and may not be the best.
+            if held.iter().all(|&held| held == 1) {
+                let all = all_cuts(12, held.len()).into_iter();
+                let steps =
+                    all.map(|positions| predicted(&Cuts::new(12, positions).unwrap(), link));
+                assert_close(balanced.step, steps.fold(f64::INFINITY, f64::min), "all cuts");
+            }
+        }
+    }
+    assert!(differ > 20 && wait > 40, "{differ} {wait}");
+}
+
 #[test]
 fn balanced_cuts_are_one_of_several_best_choices_and_better_than_even_cuts() {
     // The units have different costs. All costs are integers, so that equal times compare as equal.

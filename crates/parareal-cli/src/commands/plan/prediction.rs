@@ -1,17 +1,19 @@
 //! Prediction of a step from the flags of `plan`.
 
+use std::time::Instant;
+
 use parareal::exec::ProgramOptions;
 use parareal_train::{DeviceName, Placement, Resources, TimelineFile, TrainError};
 use parareal_vision::{
     CostSource, Costs, Cutting, Link, Machine, NetworkConfig, PlanSettings, Planned, Schedule,
-    VisionError, plan, suggest, suggest_here,
+    Suggestion, VisionError, plan, suggest, suggest_here,
 };
 
 use super::step_text::Step;
 use super::suggestion_text::Suggested;
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
-use crate::output::note;
+use crate::output::{SILENCE, duration, live, note};
 
 /// Default batch size for measured costs.
 const BATCH: usize = 16;
@@ -182,7 +184,9 @@ impl Flags {
         let limit = self.memory_gb.map(|gigabytes| 1e9 * gigabytes);
         if self.is_for_this_machine() {
             let measured = self.measure_placements(network)?;
-            let found = suggest_here(network, &measured, settings, limit)?;
+            let found = searched(|on_progress| {
+                suggest_here(network, &measured, settings, limit, on_progress)
+            })?;
             let planned = found.tried[found.best].clone();
             let remark = format!(
                 "costs measured on the CPU with a batch of {}, with as many busy workers and threads as each row \
@@ -194,7 +198,8 @@ impl Flags {
         }
         let costs = self.costs(source, network)?;
         let (planned, suggestion) = if self.suggest {
-            let found = suggest(network, &costs, settings, limit)?;
+            let found =
+                searched(|on_progress| suggest(network, &costs, settings, limit, on_progress))?;
             (found.tried[found.best].clone(), Some(Suggested::for_devices(found)))
         } else {
             (plan(network.clone(), &costs, settings)?, None)
@@ -249,6 +254,34 @@ impl Flags {
         }
         Ok(costs)
     }
+}
+
+/// Runs a search for a suggestion, and shows its progress.
+fn searched(
+    search: impl FnOnce(&mut (dyn FnMut(f64) + Send)) -> Result<Suggestion, VisionError>,
+) -> Result<Suggestion, VisionError> {
+    let bar = live(1000, "{wide_bar} {msg}");
+    let (begun, mut said) = (Instant::now(), Instant::now());
+    let mut show = |done: f64| {
+        let left = begun.elapsed().as_secs_f64() * (1.0 / done - 1.0);
+        let line = format!("tried {:.0} % of the cuts  {} left", 100.0 * done, duration(left));
+        match &bar {
+            Some(bar) => {
+                bar.set_position((1000.0 * done) as u64);
+                bar.set_message(line);
+            }
+            None if said.elapsed() >= SILENCE => {
+                note(&line);
+                said = Instant::now();
+            }
+            None => {}
+        }
+    };
+    let found = search(&mut show);
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    found
 }
 
 fn positive(name: &'static str, value: Option<f64>) -> Result<Option<f64>, TrainError> {

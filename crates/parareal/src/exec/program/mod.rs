@@ -309,7 +309,10 @@ impl fmt::Display for WorkerProgram {
 }
 
 /// Splits units into segments of `segment_units`; the last one may be shorter.
-fn segments(units: Range<usize>, segment_units: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn segments(
+    units: Range<usize>,
+    segment_units: usize,
+) -> impl Iterator<Item = Range<usize>> {
     let end = units.end;
     units
         .step_by(segment_units)
