@@ -78,6 +78,13 @@ impl Placed {
             && other.backward <= self.least_backward
             && other.update <= self.least_update
     }
+
+    /// Returns true if `other` makes these blocks superfluous. Of two that do so for each other, the one whose own
+    /// blocks end earlier stays, so that the cuts are even where the step leaves a choice.
+    fn yields_to(&self, other: &Self) -> bool {
+        let end = |placed: &Self| placed.forward + placed.backward + placed.update;
+        self.is_no_better_than(other) && (end(other) <= end(self) || !other.is_no_better_than(self))
+    }
 }
 
 /// A complete placement.
@@ -318,7 +325,7 @@ impl Search<'_> {
                     let mut placed = placed.prepend(begin, block, transfer, next);
                     let least = placed.bound(remaining);
                     let fits = (0..2).all(|i| least[i] < limits[i]);
-                    if fits && !here.iter().any(|other| placed.is_no_better_than(other)) {
+                    if fits && !here.iter().any(|other| placed.yields_to(other)) {
                         here.retain(|other| !other.is_no_better_than(&placed));
                         here.push(placed);
                     }
