@@ -12,6 +12,7 @@
 //! ```
 
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,56 @@ use crate::tools::tool;
 const RANK: &str = "PARAREAL_TEST_RANK";
 /// Time after which a program is considered to hang. No test takes nearly as long.
 const DEADLINE: Duration = Duration::from_secs(180);
+
+/// A kind of launcher. Its exit codes and messages depend on it, and so does its answer to a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launcher {
+    /// `mpirun` of Open MPI.
+    OpenMpi,
+    /// Hydra, the `mpiexec` of MPICH.
+    Hydra,
+}
+
+impl Launcher {
+    /// Returns the kind of the launcher that [`mpirun`] starts.
+    ///
+    /// # Panics
+    /// Panics if there is no launcher, or if it is of another kind.
+    #[must_use]
+    pub fn used() -> Self {
+        static USED: OnceLock<Launcher> = OnceLock::new();
+        *USED.get_or_init(|| {
+            let output = mpirun().arg("--version").output().unwrap();
+            let version = String::from_utf8_lossy(&output.stdout);
+            match () {
+                () if version.contains("Open MPI") => Self::OpenMpi,
+                () if version.contains("HYDRA") => Self::Hydra,
+                () => {
+                    panic!("the launcher is neither that of Open MPI nor that of MPICH: {version}")
+                }
+            }
+        })
+    }
+
+    /// The environment variable with the number of a rank.
+    #[must_use]
+    pub fn rank_variable(self) -> &'static str {
+        match self {
+            Self::OpenMpi => "OMPI_COMM_WORLD_RANK",
+            Self::Hydra => "PMI_RANK",
+        }
+    }
+
+    /// The environment variables with which ranks of one machine do not share memory. That memory is a file, to which a
+    /// limit on the size of files applies.
+    #[must_use]
+    pub fn without_shared_memory(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OpenMpi => &[("OMPI_MCA_btl", "self,tcp")],
+            Self::Hydra => &[("MPIR_CVAR_NOLOCAL", "1"), ("UCX_TLS", "self,tcp")],
+        }
+    }
+}
 
 /// Output of a finished program.
 #[derive(Debug)]

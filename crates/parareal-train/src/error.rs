@@ -71,6 +71,15 @@ pub enum TrainError {
         /// Description of what is missing.
         message: String,
     },
+    /// Processes that were started together, but are not ranks of one MPI program.
+    #[error(
+        "{processes} processes were started together, but MPI does not connect them: their launcher belongs to \
+         another MPI; start them with the mpirun or mpiexec of the MPI that this program was built with"
+    )]
+    OtherLauncher {
+        /// The number of processes.
+        processes: usize,
+    },
     /// A run that another process is working on.
     #[error("another process is training in {path}; wait for it, or stop it", path = OneLine(path))]
     Busy {

@@ -83,12 +83,19 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program was built without it.
+    /// If MPI cannot be started, this program was built without it, or its MPI does not know the launcher
+    /// ([`TrainError::OtherLauncher`]).
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
         use parareal::exec::World;
 
         let world = World::init().map_err(failed)?;
+        let processes = Self::launched();
+        if world.size() == 1 && processes > 1 {
+            // Each process would train on its own, all of them in the same folder.
+            let _ = world.finalize();
+            return Err(TrainError::OtherLauncher { processes });
+        }
         let all = world.split(Some(0)).map_err(failed)?.expect("all are in it");
         let (on_machine, beside) = (world.machine().rank(), world.machine().size());
         // Launchers may bind each rank to its own cores. Ranks with the same mask share their cores.
@@ -116,7 +123,8 @@ impl ProcessGroup {
     /// rank.
     ///
     /// # Errors
-    /// If MPI cannot be started, or this program was built without it.
+    /// If MPI cannot be started, this program was built without it, or its MPI does not know the launcher
+    /// ([`TrainError::OtherLauncher`]).
     #[cfg(not(feature = "mpi"))]
     pub fn join() -> Result<Self, TrainError> {
         Err(TrainError::WithoutMpi)

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use parareal_testing::ranks::Ended;
+use parareal_testing::ranks::{Ended, Launcher};
 
 use crate::common::{checkpoints, errors, parareal};
-use crate::launch::{processes, run, send, start, start_with, wait_for_steps};
+use crate::launch::{on_a_full_disk, processes, run, send, start, start_with, wait_for_steps};
 use crate::training::{assert_close, exported};
 
 /// Twelve steps in three epochs, with a checkpoint after each step.
@@ -27,6 +28,13 @@ const RUN: [&str; 19] = [
 #[track_caller]
 fn assert_failed(ended: &Ended) {
     assert_ne!(ended.code, Some(0), "{}", ended.errors);
+}
+
+/// Asserts that all ranks stopped after a step, with a checkpoint.
+#[track_caller]
+fn assert_stopped(ended: &Ended) {
+    assert_eq!(ended.code, Some(130), "{}", ended.errors);
+    assert_eq!(ended.errors.matches("stopped after step").count(), 1, "{}", ended.errors);
 }
 
 /// Asserts that the interrupted run, when resumed, ends with the weights of `whole`.
@@ -59,16 +67,19 @@ fn signals_stop_all_ranks_and_the_run_can_be_resumed() {
             false => send("TERM", processes(&running)[2]),
         }
         let ended = running.wait();
-        assert_eq!(ended.code, Some(130), "{}", ended.errors);
-        assert_failed(&ended);
-        assert_eq!(ended.errors.matches("stopped after step").count(), 1, "{}", ended.errors);
+        assert_stopped(&ended);
         assert_goes_on(folder);
     }
-    // The launcher kills its ranks a second later.
     for signal in ["INT", "TERM"] {
         let running = begin();
         send(signal, running.id());
-        assert_failed(&running.wait());
+        let ended = running.wait();
+        match Launcher::used() {
+            // It kills its ranks a second later.
+            Launcher::OpenMpi => assert_failed(&ended),
+            // It forwards the signal and waits.
+            Launcher::Hydra => assert_stopped(&ended),
+        }
         assert_goes_on(folder);
     }
     for rank in [0, 2] {
@@ -76,7 +87,11 @@ fn signals_stop_all_ranks_and_the_run_can_be_resumed() {
         send("KILL", processes(&running)[rank]);
         let ended = running.wait();
         assert_failed(&ended);
-        assert!(ended.errors.contains("Killed"), "{}", ended.errors);
+        let told = match Launcher::used() {
+            Launcher::OpenMpi => &ended.errors,
+            Launcher::Hydra => &ended.output,
+        };
+        assert!(told.contains("Killed"), "{ended:?}");
         assert_goes_on(folder);
     }
 }
@@ -87,10 +102,8 @@ fn a_full_disk_of_one_rank_ends_all_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let arguments = [&RUN[..], &["--output", "run"]].concat();
-    let limited = "trap '' XFSZ; [ $OMPI_COMM_WORLD_RANK = 1 ] && ulimit -f 16; exec \"$0\" \"$@\"";
-    // Shared memory between ranks is a file as well, so it is disabled here.
-    let environment = [("OMPI_MCA_btl", "self,tcp")];
-    let running = start_with(folder, &[(3, &arguments)], Some(limited), &environment);
+    let environment = Launcher::used().without_shared_memory();
+    let running = start_with(folder, &[(3, &arguments)], Some(&on_a_full_disk(1)), environment);
     let ended = running.wait();
     assert_eq!(ended.code, Some(1), "{}", ended.errors);
     let [refusal] = ended.error_lines()[..] else { panic!("{}", ended.errors) };
@@ -111,4 +124,26 @@ fn a_process_without_a_launcher_is_the_only_rank() {
     let output = parareal(folder, &[&RUN[..], &["--output", "run"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(errors(&output).contains("executor mpi: 1 rank"), "{}", errors(&output));
+}
+
+/// The launcher of another MPI starts processes that do not find each other.
+#[test]
+fn the_launcher_of_another_mpi_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // What it says to its processes. Each MPI ignores the variable of the other.
+    let variable = match Launcher::used() {
+        Launcher::OpenMpi => "PMI_SIZE",
+        Launcher::Hydra => "OMPI_COMM_WORLD_SIZE",
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_parareal"))
+        .current_dir(folder)
+        .args(RUN)
+        .env(variable, "3")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+    let expected = "error: 3 processes were started together, but MPI does not connect them: ";
+    assert!(errors(&output).starts_with(expected), "{}", errors(&output));
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::launch::on_a_full_disk;
 use crate::lives::{Lives, Moment, assert_goes_on, length, newest};
 
 /// Files that cannot grow, as on a full disk.
@@ -14,11 +15,8 @@ fn a_disk_that_fills_on_any_rank_ends_all_ranks_and_the_run_can_be_resumed() {
     assert!(lives.come_to(Moment::Checkpoint), "the run is over");
     let mut step = lives.kill(2, running).expect("the launcher notices").step;
     for rank in 0..3 {
-        let script = format!(
-            "trap '' XFSZ; [ $OMPI_COMM_WORLD_RANK = {rank} ] && ulimit -f 16; exec \"$0\" \"$@\""
-        );
         let death = {
-            let running = lives.begin(Some(&script));
+            let running = lives.begin(Some(&on_a_full_disk(rank)));
             assert!(lives.come_to(Moment::Step), "the run is over");
             lives.bury(running)
         };

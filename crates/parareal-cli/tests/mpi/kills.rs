@@ -4,22 +4,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parareal_testing::ranks::Launcher;
+
 use crate::lives::{Death, Lives, Moment, assert_goes_on};
 
 const MOMENTS: [Moment; 4] = [Moment::Start, Moment::Step, Moment::Evaluation, Moment::Checkpoint];
 
-/// Asserts that the launcher names the killed rank, and that ranks print nothing themselves. The launcher of
-/// Open MPI sometimes reports only a nonzero exit code.
+/// Asserts that the launcher names the killed rank, and that ranks print nothing themselves.
 #[track_caller]
 fn assert_killed(death: &Death, rank: usize) {
-    let Death { ended, .. } = death;
-    assert_eq!(ended.code, Some(137), "{}", ended.errors);
-    let told = ended.errors.matches("exited on signal 9 (Killed)").count();
-    if told == 0 {
-        assert!(ended.errors.contains("a non-zero exit code"), "{}", ended.errors);
-    } else {
-        assert_eq!(told, 1, "{}", ended.errors);
-        assert!(ended.errors.contains(&format!("process rank {rank} ")), "{}", ended.errors);
+    let Death { ended, killed, .. } = death;
+    match Launcher::used() {
+        // It sometimes reports only a nonzero exit code.
+        Launcher::OpenMpi => {
+            assert_eq!(ended.code, Some(137), "{}", ended.errors);
+            let told = ended.errors.matches("exited on signal 9 (Killed)").count();
+            if told == 0 {
+                assert!(ended.errors.contains("a non-zero exit code"), "{}", ended.errors);
+            } else {
+                assert_eq!(told, 1, "{}", ended.errors);
+                assert!(
+                    ended.errors.contains(&format!("process rank {rank} ")),
+                    "{}",
+                    ended.errors
+                );
+            }
+        }
+        // It names the process, on standard output.
+        Launcher::Hydra => {
+            assert_eq!(ended.code, Some(9), "{ended:?}");
+            assert_eq!(ended.output.matches("Killed (signal 9)").count(), 1, "{ended:?}");
+            let process = format!("=   PID {} RUNNING AT", killed.unwrap());
+            assert!(ended.output.contains(&process), "{process}: {ended:?}");
+        }
     }
     assert!(ended.error_lines().is_empty(), "{}", ended.errors);
 }

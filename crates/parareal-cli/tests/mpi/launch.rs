@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use parareal_testing::ranks::{Ended, Running, mpirun};
+use parareal_testing::ranks::{Ended, Launcher, Running, mpirun};
 
 /// A number of ranks with the same arguments.
 pub(crate) type Part<'a> = (usize, &'a [&'a str]);
@@ -51,10 +51,23 @@ pub(crate) fn wait_for_steps(running: &mut Running, run: &Path, steps: usize) {
     }
 }
 
+/// Returns a script that limits the size of files of one rank, as on a full disk, and then runs its arguments.
+pub(crate) fn on_a_full_disk(rank: usize) -> String {
+    let variable = Launcher::used().rank_variable();
+    format!("trap '' XFSZ; [ ${variable} = {rank} ] && ulimit -f 16; exec \"$0\" \"$@\"")
+}
+
 /// Returns the processes of the ranks, in their order.
 pub(crate) fn processes(running: &Running) -> Vec<u32> {
-    let parent = running.id().to_string();
-    let found = Command::new("pgrep").args(["-P", &parent, "parareal"]).output().unwrap();
+    match Launcher::used() {
+        Launcher::OpenMpi => children(running.id(), "parareal"),
+        // Hydra starts the ranks through another process.
+        Launcher::Hydra => children(children(running.id(), "hydra_pmi_proxy")[0], "parareal"),
+    }
+}
+
+fn children(parent: u32, name: &str) -> Vec<u32> {
+    let found = Command::new("pgrep").args(["-P", &parent.to_string(), name]).output().unwrap();
     let found = String::from_utf8(found.stdout).unwrap();
     found.lines().map(|line| line.parse().unwrap()).collect()
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use parareal_testing::ranks::{Ended, Running};
+use parareal_testing::ranks::{Ended, Launcher, Running};
 
 use crate::common::{Remains, assert_same, checkpoints, metrics, remains};
 use crate::launch::{Part, send, start_with};
@@ -51,6 +51,8 @@ struct Before {
 /// The end of a life.
 pub(crate) struct Death {
     pub(crate) ended: Ended,
+    /// The process that was killed, if any.
+    pub(crate) killed: Option<u32>,
     /// The time until all processes had ended, which is printed but not asserted.
     pub(crate) time: Duration,
     /// The moment at which the run ended, as seen from its folder.
@@ -95,10 +97,12 @@ impl Lives {
     }
 
     pub(crate) fn launch_parts(&self, parts: &[Part<'_>], script: Option<&str>) -> Running {
-        // Shared memory between ranks is a file as well, so a limit on file sizes would affect it.
-        let links = script.map(|_| ("OMPI_MCA_btl", "self,tcp"));
         let mark = (MARK, self.folder.to_str().unwrap());
-        let environment: Vec<_> = std::iter::once(mark).chain(links).collect();
+        let mut environment = vec![mark];
+        // The scripts of tests limit the size of files.
+        if script.is_some() {
+            environment.extend(Launcher::used().without_shared_memory());
+        }
         start_with(&self.folder, parts, script, &environment)
     }
 
@@ -132,8 +136,9 @@ impl Lives {
 
     /// Returns the processes of the running ranks by rank.
     pub(crate) fn processes(&self) -> BTreeMap<usize, u32> {
+        let variable = format!("{}=", Launcher::used().rank_variable());
         let number = |variables: &[String]| {
-            let value = variables.iter().find_map(|v| v.strip_prefix("OMPI_COMM_WORLD_RANK="));
+            let value = variables.iter().find_map(|v| v.strip_prefix(&variable));
             value.and_then(|value| value.parse().ok())
         };
         self.marked().into_iter().filter_map(|(id, own)| Some((number(&own)?, id))).collect()
@@ -205,8 +210,9 @@ impl Lives {
     /// The launcher of Open MPI 4.1.4 missed a rank that was killed while connecting in about two of a
     /// hundred cases. Such a life is ended here and does not count.
     pub(crate) fn kill(&self, rank: usize, mut running: Running) -> Option<Death> {
-        if let Some(process) = self.processes().get(&rank) {
-            send("KILL", *process);
+        let killed = self.processes().get(&rank).copied();
+        if let Some(process) = killed {
+            send("KILL", process);
         }
         if self.found() == Moment::Start && !running.ends_within(MISSED) {
             eprintln!("the launcher has missed the end of rank {rank}");
@@ -215,7 +221,7 @@ impl Lives {
             let _ = running.wait();
             return None;
         }
-        Some(self.bury(running))
+        Some(Death { killed, ..self.bury(running) })
     }
 
     /// Waits until all processes have ended.
@@ -229,7 +235,7 @@ impl Lives {
         }
         let time = begun.elapsed();
         let step = newest(&self.run());
-        Death { ended, time, found: self.found(), step }
+        Death { ended, killed: None, time, found: self.found(), step }
     }
 
     /// Resumes the run from this step until it ends, and compares it with the uninterrupted run.
