@@ -8,6 +8,9 @@ use crate::progress_thread::{Command, Completion, Operation};
 
 /// The time to wait for an abort before the process exits on its own.
 const ABORT: Duration = Duration::from_secs(5);
+/// The time that the launcher has to forward what this process has printed. MPICH's launcher may drop what arrives
+/// together with an abort.
+const FORWARD: Duration = Duration::from_millis(200);
 
 /// A handle to the progress thread that submits commands and counts bytes.
 #[derive(Clone)]
@@ -56,6 +59,7 @@ impl ProgressHandle {
 
     /// Ends all ranks on all machines with this exit code.
     pub(crate) fn abort(&self, code: i32) -> ! {
+        std::thread::sleep(FORWARD);
         if self.submit(Command::Abort { code }).is_ok() {
             std::thread::sleep(ABORT);
         }

@@ -29,8 +29,9 @@ pub(crate) enum Command {
     Watch { timeout: Duration, report: Sender<SilentRank> },
     /// Ends all ranks.
     Abort { code: i32 },
-    /// Finalizes MPI; all ranks must receive this command.
-    Finalize,
+    /// Finalizes MPI; all ranks must receive this command. `met` gets a message when all have, and is dropped at the
+    /// end.
+    Finalize { met: Sender<()> },
 }
 
 /// The callback that receives the outcome of an operation.
@@ -67,7 +68,8 @@ pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Re
                 thread.run(commands);
             }
             // Finalizing waits for the other ranks, so it is only done on request.
-            if thread.finalizes {
+            if let Some(met) = thread.finalizes {
+                let _ = met.send(());
                 thread.library.finalize();
             }
         }
@@ -80,7 +82,7 @@ struct ProgressThread {
     requests: Vec<(RawRequest, u64, Completion)>,
     /// `None` if there is only one rank.
     heartbeat: Option<Heartbeat>,
-    finalizes: bool,
+    finalizes: Option<Sender<()>>,
     library: Library,
 }
 
@@ -89,7 +91,7 @@ impl ProgressThread {
         let (world, machine) = (library.world(), library.world().machine()?);
         let heartbeat = Heartbeat::new(world, &library.processor_name())?;
         let (communicators, requests) = (Vec::new(), Vec::new());
-        let mut this = Self { communicators, requests, heartbeat, finalizes: false, library };
+        let mut this = Self { communicators, requests, heartbeat, finalizes: None, library };
         let memberships = (this.add(world)?, this.add(machine)?);
         Ok((this, memberships))
     }
@@ -105,7 +107,7 @@ impl ProgressThread {
     /// completion is noticed is at most an eighth of the operation's duration.
     fn run(&mut self, commands: &Receiver<Command>) {
         let mut last = Instant::now();
-        while !self.finalizes {
+        while self.finalizes.is_none() {
             let pause = match self.requests.is_empty() {
                 true => PERIOD,
                 false => (last.elapsed() / 8).min(LONGEST_PAUSE),
@@ -185,7 +187,10 @@ impl ProgressThread {
                 }
             }
             Command::Abort { code } => self.library.abort(code),
-            Command::Finalize => self.prepare_to_finalize(),
+            Command::Finalize { met } => {
+                self.prepare_to_finalize();
+                self.finalizes = Some(met);
+            }
         }
     }
 
@@ -208,7 +213,6 @@ impl ProgressThread {
         if let Some(heartbeat) = self.heartbeat.take() {
             heartbeat.finish();
         }
-        self.finalizes = true;
     }
 
     /// Passes on the outcomes of completed operations. Returns true if there were any.

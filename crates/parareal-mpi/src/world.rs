@@ -12,6 +12,9 @@ use crate::progress_thread::{self, Command, Membership};
 /// The time that ranks wait for each other to start. Launchers do not always notice when a rank is killed during
 /// startup.
 const START: Duration = Duration::from_secs(60);
+/// The time that MPI has to finalize once all ranks have called [`World::finalize`]. With UCX over TCP it may never
+/// return: <https://github.com/openucx/ucx/issues/8738>.
+const FINALIZE: Duration = Duration::from_secs(10);
 /// The environment variable that overrides [`START`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
 
@@ -131,12 +134,21 @@ impl World {
 
     /// Finalizes MPI. All ranks must call this, and each call waits for the other ranks.
     ///
+    /// If MPI hangs although all ranks have called this, it is left after ten seconds, and the process should exit.
+    ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
     pub fn finalize(&self) -> Result<(), MpiError> {
-        self.progress.submit(Command::Finalize)?;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.map_or(Ok(()), |thread| thread.join().map_err(|_| MpiError::ThreadStopped))
+        let (met, ended) = channel();
+        self.progress.submit(Command::Finalize { met })?;
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        // The first message says that all ranks are here, and the disconnection that MPI has returned.
+        if ended.recv().is_ok() && ended.recv_timeout(FINALIZE) == Err(RecvTimeoutError::Timeout) {
+            return Ok(());
+        }
+        thread.join().map_err(|_| MpiError::ThreadStopped)
     }
 
     /// Ends all ranks on all machines with this exit code. Does not return.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parareal_mpi::{Communicator, MpiError, SilentRank, World};
+use parareal_testing::ranks::Launcher;
 use parareal_testing::{ranks, test_name};
 
 /// A message length that MPI does not send before the receiver is ready.
@@ -236,4 +237,22 @@ fn a_rank_that_computes_or_ends_late_is_not_silent() {
         wait(2);
         world.finalize().unwrap();
     });
+}
+
+/// Over TCP, UCX may hang in `MPI_Finalize` of MPICH.
+#[test]
+fn ranks_that_communicate_over_tcp_end() {
+    let name = test_name!();
+    if !ranks::is_rank() {
+        for _ in 0..4 {
+            let mut command = ranks::test_command(3, name);
+            command.envs(Launcher::used().over_tcp().iter().copied());
+            ranks::Running::start(&mut command).wait().assert_done();
+        }
+        return;
+    }
+    let world = World::init().unwrap();
+    let all = world.split(Some(0)).unwrap().unwrap();
+    meet(&all);
+    world.finalize().unwrap();
 }

@@ -62,10 +62,20 @@ impl Launcher {
         }
     }
 
-    /// The environment variables with which ranks of one machine do not share memory. That memory is a file, to which a
-    /// limit on the size of files applies.
+    /// The environment variables with which ranks of one machine do not share files as memory, to which a limit on the
+    /// size of files would apply.
     #[must_use]
-    pub fn without_shared_memory(self) -> &'static [(&'static str, &'static str)] {
+    pub fn without_shared_files(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::OpenMpi => &[("OMPI_MCA_btl", "self,tcp")],
+            // Memory of System V is not a file.
+            Self::Hydra => &[("MPIR_CVAR_NOLOCAL", "1"), ("UCX_TLS", "self,sysv")],
+        }
+    }
+
+    /// The environment variables with which ranks of one machine communicate over TCP.
+    #[must_use]
+    pub fn over_tcp(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::OpenMpi => &[("OMPI_MCA_btl", "self,tcp")],
             Self::Hydra => &[("MPIR_CVAR_NOLOCAL", "1"), ("UCX_TLS", "self,tcp")],

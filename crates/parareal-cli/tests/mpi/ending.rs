@@ -30,10 +30,14 @@ fn assert_failed(ended: &Ended) {
     assert_ne!(ended.code, Some(0), "{}", ended.errors);
 }
 
-/// Asserts that all ranks stopped after a step, with a checkpoint.
+/// Asserts that all ranks stopped after a step, with a checkpoint, because of a signal to a rank or to the launcher.
 #[track_caller]
-fn assert_stopped(ended: &Ended) {
-    assert_eq!(ended.code, Some(130), "{}", ended.errors);
+fn assert_stopped(ended: &Ended, to_launcher: bool) {
+    match Launcher::used() {
+        // After it has forwarded a signal, it sometimes returns 0 instead of the code of its ranks.
+        Launcher::Hydra if to_launcher && ended.code == Some(0) => {}
+        _ => assert_eq!(ended.code, Some(130), "{}", ended.errors),
+    }
     assert_eq!(ended.errors.matches("stopped after step").count(), 1, "{}", ended.errors);
 }
 
@@ -67,7 +71,7 @@ fn signals_stop_all_ranks_and_the_run_can_be_resumed() {
             false => send("TERM", processes(&running)[2]),
         }
         let ended = running.wait();
-        assert_stopped(&ended);
+        assert_stopped(&ended, to_launcher);
         assert_goes_on(folder);
     }
     for signal in ["INT", "TERM"] {
@@ -78,7 +82,7 @@ fn signals_stop_all_ranks_and_the_run_can_be_resumed() {
             // It kills its ranks a second later.
             Launcher::OpenMpi => assert_failed(&ended),
             // It forwards the signal and waits.
-            Launcher::Hydra => assert_stopped(&ended),
+            Launcher::Hydra => assert_stopped(&ended, true),
         }
         assert_goes_on(folder);
     }
@@ -102,7 +106,7 @@ fn a_full_disk_of_one_rank_ends_all_ranks() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let arguments = [&RUN[..], &["--output", "run"]].concat();
-    let environment = Launcher::used().without_shared_memory();
+    let environment = Launcher::used().without_shared_files();
     let running = start_with(folder, &[(3, &arguments)], Some(&on_a_full_disk(1)), environment);
     let ended = running.wait();
     assert_eq!(ended.code, Some(1), "{}", ended.errors);

@@ -51,8 +51,6 @@ struct Before {
 /// The end of a life.
 pub(crate) struct Death {
     pub(crate) ended: Ended,
-    /// The process that was killed, if any.
-    pub(crate) killed: Option<u32>,
     /// The time until all processes had ended, which is printed but not asserted.
     pub(crate) time: Duration,
     /// The moment at which the run ended, as seen from its folder.
@@ -101,7 +99,7 @@ impl Lives {
         let mut environment = vec![mark];
         // The scripts of tests limit the size of files.
         if script.is_some() {
-            environment.extend(Launcher::used().without_shared_memory());
+            environment.extend(Launcher::used().without_shared_files());
         }
         start_with(&self.folder, parts, script, &environment)
     }
@@ -210,9 +208,8 @@ impl Lives {
     /// The launcher of Open MPI 4.1.4 missed a rank that was killed while connecting in about two of a
     /// hundred cases. Such a life is ended here and does not count.
     pub(crate) fn kill(&self, rank: usize, mut running: Running) -> Option<Death> {
-        let killed = self.processes().get(&rank).copied();
-        if let Some(process) = killed {
-            send("KILL", process);
+        if let Some(process) = self.processes().get(&rank) {
+            send("KILL", *process);
         }
         if self.found() == Moment::Start && !running.ends_within(MISSED) {
             eprintln!("the launcher has missed the end of rank {rank}");
@@ -221,7 +218,7 @@ impl Lives {
             let _ = running.wait();
             return None;
         }
-        Some(Death { killed, ..self.bury(running) })
+        Some(self.bury(running))
     }
 
     /// Waits until all processes have ended.
@@ -235,7 +232,7 @@ impl Lives {
         }
         let time = begun.elapsed();
         let step = newest(&self.run());
-        Death { ended, killed: None, time, found: self.found(), step }
+        Death { ended, time, found: self.found(), step }
     }
 
     /// Resumes the run from this step until it ends, and compares it with the uninterrupted run.

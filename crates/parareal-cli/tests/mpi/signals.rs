@@ -19,17 +19,24 @@ fn signals_that_end_the_launcher_end_all_ranks() {
             let errors = &death.ended.errors;
             assert!(death.ended.error_lines().is_empty(), "{errors}");
             let told = errors.matches("stopped after step").count();
-            let expected = match (Launcher::used(), signal) {
-                (_, "KILL") => None,
+            assert!(told <= 1, "{errors}");
+            match (Launcher::used(), signal) {
+                (_, "KILL") => assert_eq!(death.ended.code, None, "{errors}"),
                 // It gives the ranks a second to end by themselves.
-                (Launcher::OpenMpi, _) => Some(1),
-                // It forwards the signal, which ends ranks that do not handle signals yet.
-                (Launcher::Hydra, "INT") if moment == Moment::Start && told == 0 => Some(2),
-                (Launcher::Hydra, "TERM") if moment == Moment::Start && told == 0 => Some(15),
-                (Launcher::Hydra, _) => Some(130),
-            };
-            assert_eq!(death.ended.code, expected, "{signal}: {:?}", death.ended);
-            assert!(told <= usize::from(signal != "KILL"), "{errors}");
+                (Launcher::OpenMpi, _) => {
+                    assert_eq!(death.ended.code, Some(1), "{signal}: {errors}");
+                }
+                // It forwards the signal and waits, but sometimes returns 0 instead of the code of its ranks.
+                (Launcher::Hydra, _) if told == 1 => {
+                    assert!(
+                        matches!(death.ended.code, Some(0 | 130)),
+                        "{signal}: {:?}",
+                        death.ended
+                    );
+                }
+                // The signal ends ranks that do not handle it yet.
+                (Launcher::Hydra, _) => assert_eq!(moment, Moment::Start, "{:?}", death.ended),
+            }
             assert_goes_on(errors, step);
             step = death.step;
         }
