@@ -143,10 +143,10 @@ fn remaining(costs: &BlockCosts, held: &[usize]) -> Vec<Vec<Remaining>> {
                 *next = [block.fine + block.chain, block.chain_backward + block.rest];
                 continue;
             }
-            for begin in before..=end - own {
+            for (begin, first) in first.iter().enumerate().take(end - own + 1).skip(before) {
                 let (block, transfer) = (costs.get(own, begin, end), costs.transfer(begin));
-                next[0] = next[0].min(first[begin][0] + block.chain + transfer);
-                next[1] = next[1].min(first[begin][1] + block.chain_backward + transfer);
+                next[0] = next[0].min(first[0] + block.chain + transfer);
+                next[1] = next[1].min(first[1] + block.chain_backward + transfer);
             }
         }
         first = next;
