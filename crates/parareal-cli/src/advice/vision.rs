@@ -20,8 +20,11 @@ pub(crate) fn of_vision(error: &VisionError) -> Option<String> {
         }
         VisionError::Cost(CostError::Classes { expected, found }) => {
             return Some(format!(
-                "pass --classes {found}, or measure the costs with `parareal bench --classes {expected} --json`"
+                "pass --classes {found}, or measure the costs of this network with `parareal bench --classes {expected}`"
             ));
+        }
+        VisionError::Cost(CostError::Channels { .. }) => {
+            "measure the costs with `parareal bench --json`"
         }
         _ => return None,
     };

@@ -455,10 +455,13 @@ fn wrong_use_is_refused_in_a_line() {
         ),
         (
             &["--costs", "costs.json", "--classes", "100"],
-            "the cost table is for 10 classes, not 100; pass --classes 10, or measure the costs with `parareal bench \
-             --classes 100 --json`",
+            "the cost table is for 10 classes, not 100; pass --classes 10, or measure the costs of this network with \
+             `parareal bench --classes 100`",
         ),
-        (&["--costs", "gray.json"], "the cost table is for images with 1 channels, not 3"),
+        (
+            &["--costs", "gray.json"],
+            "the cost table is for 1-channel images, not 3-channel ones; measure the costs with `parareal bench --json`",
+        ),
         (&["--costs", "paper", "--width", "24"], "expected 16, the width of the paper's Table 2"),
         (&["--width", "0"], "from 1 to 1024"),
         (&["--costs", "paper"], "expected basic without `coarse-units`"),

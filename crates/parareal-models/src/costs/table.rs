@@ -87,7 +87,7 @@ pub enum CostError {
         found: usize,
     },
     /// The table is for images with another number of channels.
-    #[error("the cost table is for images with {found} channels, not {expected}")]
+    #[error("the cost table is for {found}-channel images, not {expected}-channel ones")]
     Channels {
         /// The number of channels of the network's images.
         expected: usize,

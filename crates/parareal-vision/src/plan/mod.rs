@@ -175,7 +175,7 @@ pub fn plan(
     let model = costs.of(&network.net, network.cuts.subnetworks())?;
     if let Schedule::Overlap(options) = &mut schedule {
         options.recompute |= recompute.is_some();
-        // Balancing needs the segments of the cuts that it looks for, so those of the present cuts stand in for them.
+        // The segments follow from the cuts. Until these are known, those of the present cuts are used.
         if let Some(units) = kept_units(recompute, &network.cuts) {
             options.segment_units = units;
         }

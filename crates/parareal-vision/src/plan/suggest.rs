@@ -1,9 +1,11 @@
 use std::sync::{Mutex, PoisonError};
 
+use parareal::exec::ExecError;
 use parareal::net::FeedForward;
 use parareal_models::CoarseKind;
-use parareal_train::Placement;
+use parareal_train::{Placement, Resources};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{Bound, Costs, PlanSettings, Planned, plan};
 use crate::VisionError;
@@ -13,6 +15,10 @@ use crate::network::{Cutting, NetworkConfig};
 const MAX_SUBNETWORKS: usize = 64;
 /// Numbers of subnetworks up to this one are tried even if there are fewer devices.
 const MANY: usize = 24;
+/// Most memory of the tables of all searches for cuts, in bytes.
+const MAX_TABLES: f64 = 2e9;
+/// Memory of such a table for each pair of units, in bytes: five times of a block, for two kinds of blocks.
+const TABLE_ENTRY: f64 = 80.0;
 
 /// The configuration with the shortest predicted step, and all configurations that were tried.
 #[derive(Clone, Debug)]
@@ -109,7 +115,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Returns the estimated work of a trial, in a unit of its own.
+    /// Returns the estimated work of a trial, in arbitrary units.
     fn work(&self) -> f64 {
         (self.subnetworks as f64).powi(2)
     }
@@ -158,14 +164,24 @@ impl Search<'_> {
         let tried = trials.into_par_iter().map(|trial| {
             let tried = self.tried(&trial)?;
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            progress.0 += trial.work() / all;
             let (done, on_progress) = &mut *progress;
-            on_progress(*done);
+            *done += trial.work();
+            on_progress((*done / all).min(1.0));
             Ok(tried)
         });
         // In the order of the trials.
-        let tried: Vec<Result<Tried, VisionError>> = tried.collect();
+        let tried: Vec<Result<Tried, VisionError>> = self.pool()?.install(|| tried.collect());
         self.best(tried.into_iter().collect::<Result<_, _>>()?, recompute)
+    }
+
+    /// Creates a pool with as many threads as cores, or fewer if the costs of all blocks, which each search for cuts
+    /// tabulates, would take more than [`MAX_TABLES`] bytes.
+    fn pool(&self) -> Result<ThreadPool, VisionError> {
+        let units = self.network.net.units() as f64;
+        let fit = (MAX_TABLES / (TABLE_ENTRY * units * units)) as usize;
+        let threads = Resources::alone().cores.min(fit).max(1);
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        Ok(pool.map_err(|error| ExecError::Spawn(error.to_string()))?)
     }
 
     /// Plans all candidates of a trial.
@@ -256,4 +272,38 @@ fn candidates(network: &NetworkConfig, costs: &Costs, count: usize) -> Vec<Netwo
 
 fn fastest<'a>(all: impl Iterator<Item = &'a Planned>) -> Option<&'a Planned> {
     all.min_by(|a, b| a.prediction.makespan().total_cmp(&b.prediction.makespan()))
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_models::UnitKind;
+
+    use super::*;
+    use crate::{Recipe, Settings};
+
+    #[test]
+    fn a_suggestion_reports_its_progress_and_does_not_depend_on_the_threads() {
+        let settings = Settings {
+            depth: Some(56),
+            coarse_unit: Some(CoarseKind::Units(UnitKind::Basic)),
+            ..Settings::default()
+        };
+        let network = NetworkConfig::resolve(&settings, Recipe::default()).unwrap();
+        let costs = Costs::Paper { weight_share: Costs::PAPER_WEIGHT_SHARE };
+        let steps = |threads: usize| {
+            let mut seen = Vec::new();
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| {
+                let settings = PlanSettings::here(6);
+                suggest(&network, &costs, &settings, None, &mut |done| seen.push(done)).unwrap()
+            });
+            assert_eq!(seen.len(), found.tried.len());
+            assert!(seen.is_sorted() && seen[0] > 0.0, "{seen:?}");
+            assert!((seen[seen.len() - 1] - 1.0).abs() < 1e-12, "{seen:?}");
+            let tried = found.tried.iter();
+            let cuts = |planned: &Planned| planned.network.cuts.positions().to_vec();
+            (found.best, tried.map(cuts).collect::<Vec<_>>())
+        };
+        assert_eq!(steps(1), steps(3));
+    }
 }

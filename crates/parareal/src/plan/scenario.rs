@@ -21,9 +21,13 @@ impl Link {
         self.latency + bytes / self.bandwidth
     }
 
-    /// Returns the time, in seconds, of a ring all-reduce of this many bytes over at least one replica: `2 (R - 1)`
-    /// messages with an `R`-th of the bytes each.
+    /// Returns the time, in seconds, of a ring all-reduce of this many bytes over `R` replicas: `2 (R - 1)` messages
+    /// with an `R`-th of the bytes each.
+    ///
+    /// # Panics
+    /// If there are no replicas.
     pub fn all_reduce_time(&self, bytes: f64, replicas: usize) -> f64 {
+        assert!(replicas > 0, "a sum needs at least one replica");
         2.0 * (replicas - 1) as f64 * self.time(bytes / replicas as f64)
     }
 }

@@ -320,6 +320,33 @@ fn balanced_cuts_are_the_best_of_all() {
     }
 }
 
+/// In a long chain the step does not depend on most of the cuts.
+#[test]
+fn balanced_cuts_are_about_even_where_the_step_leaves_a_choice() {
+    for (units, devices, coarse) in [(120, 30, 3.0), (333, 60, 2.0), (90, 10, 9.0)] {
+        let costs = Costs::uniform(units, part(1.0, 1.0, 1.0), part(coarse, coarse, 0.0));
+        let layout = counts(&vec![1; devices]);
+        let balanced = balance(&costs, &layout, Link::FREE, options(true)).unwrap();
+        let blocks = (0..devices).map(|device| balanced.cuts.units_of(device).len());
+        let (longest, even) = (blocks.max().unwrap(), units.div_ceil(devices));
+        // The first blocks are shorter, because they receive their cotangents last.
+        assert!(longest <= 3 * even / 2, "{longest} {even}: {:?}", balanced.cuts);
+    }
+    // Of all cuts with the shortest step, those with the shortest longest block.
+    let ties = Costs { units: vec![part(1.0, 1.0, 1.0); 9], ..Costs::random(9, 3) };
+    let mut ties = Costs { coarse: vec![part(4.0, 4.0, 0.0); 9], ..ties };
+    ties.preprocessing = vec![Cost::default(); 9];
+    let step = |positions: &[usize]| makespan(&cut(&ties, positions, 5));
+    let all = all_cuts(9, 5);
+    let least = all.iter().map(|cuts| step(cuts)).fold(f64::INFINITY, f64::min);
+    let longest = |cuts: &Cuts| (0..5).map(|j| cuts.units_of(j).len()).max().unwrap();
+    let best = all.iter().filter(|cuts| step(cuts) <= least * (1.0 + 1e-12));
+    let shortest = best.map(|cuts| longest(&Cuts::new(9, cuts.clone()).unwrap())).min().unwrap();
+    let balanced = balance(&ties, &counts(&[1; 5]), Link::FREE, options(true)).unwrap();
+    assert_close(balanced.step, least, "step");
+    assert_eq!(longest(&balanced.cuts), shortest, "{:?}", balanced.cuts);
+}
+
 /// With replicas, the sums over them may end after all other work, or begin late because others are pending.
 #[test]
 fn balanced_cuts_take_the_sums_over_replicas_into_account() {

@@ -264,13 +264,18 @@ fn searched(
     let (begun, mut said) = (Instant::now(), Instant::now());
     let mut show = |done: f64| {
         let left = begun.elapsed().as_secs_f64() * (1.0 / done - 1.0);
-        let line = format!("tried {:.0} % of the cuts  {} left", 100.0 * done, duration(left));
+        // The first trials say little about the others.
+        let left = match done {
+            0.0..0.05 => String::new(),
+            _ => format!(", about {} left", duration(left)),
+        };
+        let line = format!("searched {:.0} %{left}", 100.0 * done);
         match &bar {
             Some(bar) => {
                 bar.set_position((1000.0 * done) as u64);
                 bar.set_message(line);
             }
-            None if said.elapsed() >= SILENCE => {
+            None if said.elapsed() >= SILENCE && done < 1.0 => {
                 note(&line);
                 said = Instant::now();
             }

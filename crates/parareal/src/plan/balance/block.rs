@@ -222,7 +222,8 @@ impl<'a> BlockCosts<'a> {
     }
 
     /// Returns the time from the beginning of a block's backward pass to the end of its last sum over the
-    /// replicas. A sum begins when its gradients are complete and the previous one has ended.
+    /// replicas, which the simulation of `overlap.rs` computes in the same way. A sum begins when its gradients are
+    /// complete and the previous one has ended.
     fn reduced(
         &self,
         program: &BlockProgram,

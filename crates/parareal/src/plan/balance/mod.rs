@@ -35,15 +35,20 @@ pub struct Balanced {
 /// ```
 ///
 /// because no device updates its parameters before all devices have finished their backward pass. With
-/// replicas, `rest_w` ends when the last sum of gradients over the replicas does: each sum begins when its
+/// replicas, `rest_w` ends no earlier than the last sum of gradients over the replicas: each sum begins when its
 /// gradients are complete and the previous one has ended. Let `F = e_N`, and let `B` be the time after `r_N`.
 ///
 /// For given limits on `F` and `B`, the search builds partial placements from the last block to the first. It
 /// compares placements that have the same number of blocks and begin at the same unit. A placement is dropped
 /// if another one is no worse in every quantity that the preceding blocks depend on: the time of the chain
-/// from here to the end, forward and backward, the latest end of the backward pass, and the longest update. A
-/// placement is also dropped if a lower bound for it exceeds a limit. The bound divides the remaining units
-/// optimally, and reaches the first block by the shortest chain.
+/// from here to the end, forward and backward, the latest end of the backward pass, and the longest update. The last
+/// two may also be later, up to what the dropped placement reaches at least once it is complete. A placement is also
+/// dropped if a lower bound for it exceeds a limit. The bound divides the remaining units optimally, and reaches
+/// the first block by the shortest chain.
+///
+/// If the chain takes most of the step, many placements have the shortest one. Among these, the longest block has as
+/// few units as possible, and of partial placements that could replace each other, the one whose blocks end earlier is
+/// kept.
 ///
 /// The placement with the smallest `B` below a limit on `F` rules out all placements with a larger `F`. The
 /// range of `F` that may still contain a shorter step is halved until it is empty. A first search with narrow
@@ -56,6 +61,9 @@ pub struct Balanced {
 /// # Errors
 /// [`PlanError::Cuts`] if there are fewer units than subnetworks; [`PlanError::TooLong`] if there are too
 /// many units.
+///
+/// # Panics
+/// If `segment_units` is 0.
 pub fn balance(
     costs: &dyn CostModel,
     layout: &Layout,

@@ -5,12 +5,14 @@ use super::block::{Block, BlockCosts};
 /// The first range of steps that is searched is this fraction of the range between a lower bound and the step with
 /// blocks of equal work.
 const NARROWEST: f64 = 1.0 / 32.0;
+/// Relative differences below this one are rounding errors.
+const ROUNDING: f64 = 1e-13;
 
 /// Returns the duration of the shortest step on devices that hold these numbers of subnetworks, in seconds, and
 /// the unit at which the block of each device begins.
 pub(super) fn shortest(costs: &BlockCosts, held: &[usize]) -> (f64, Vec<usize>) {
     let search = Search { costs, held, remaining: remaining(costs, held), units: costs.units() };
-    let (found, head) = (search.best(), costs.head());
+    let (found, head) = (search.even_out(search.best()), costs.head());
     (found.forward + head + found.backward, found.begins)
 }
 
@@ -23,7 +25,7 @@ struct Placed {
     forward: f64,
     /// The time from `r_N` to the arrival of the cotangent at the preceding block.
     before: f64,
-    /// The latest end of the backward pass of these blocks, relative to `r_N`.
+    /// The latest end of the backward pass of these blocks and of their sums over replicas, relative to `r_N`.
     backward: f64,
     /// The longest update of these blocks.
     update: f64,
@@ -67,8 +69,8 @@ impl Placed {
         [forward, self.least_backward + self.least_update]
     }
 
-    /// Returns true if no choice of preceding blocks gives a shorter step than with `other`. Both must be
-    /// within the limit on `F`, and begin at the same unit.
+    /// Returns true if no choice of preceding blocks gives a smaller `B` than with `other`. Both must be within
+    /// the limit on `F`, and begin at the same unit.
     ///
     /// The end of the backward pass of `other` and its update may even be later than here, up to what all blocks
     /// need here in any case.
@@ -80,7 +82,7 @@ impl Placed {
     }
 
     /// Returns true if `other` makes these blocks superfluous. Of two that do so for each other, the one whose own
-    /// blocks end earlier stays, so that the cuts are even where the step leaves a choice.
+    /// blocks end earlier stays.
     fn yields_to(&self, other: &Self) -> bool {
         let end = |placed: &Self| placed.forward + placed.backward + placed.update;
         self.is_no_better_than(other) && (end(other) <= end(self) || !other.is_no_better_than(self))
@@ -211,6 +213,7 @@ fn least(costs: &BlockCosts, held: &[usize]) -> Vec<Block> {
     least
 }
 
+/// The costs of a network on devices, for the search.
 struct Search<'a> {
     costs: &'a BlockCosts<'a>,
     /// The number of subnetworks of each device.
@@ -228,10 +231,10 @@ impl Search<'_> {
         let lowest = Placed::nothing(self.units).bound(all);
         // A narrow search is fast. It is widened until it finds a placement, because a short step narrows the
         // ranges below.
-        let least = lowest[0] + lowest[1];
-        let mut wider = NARROWEST * (best.step() - least);
-        while least + wider < best.step() {
-            if let Some(found) = self.within(lowest.map(|limit| limit + wider)) {
+        let lowest_step = lowest[0] + lowest[1];
+        let mut wider = NARROWEST * (best.step() - lowest_step);
+        while wider > 0.0 && lowest_step + wider < best.step() {
+            if let Some(found) = self.within(lowest.map(|limit| limit + wider), self.units) {
                 if found.step() < best.step() {
                     best = found;
                 }
@@ -244,7 +247,7 @@ impl Search<'_> {
         while let Some([low, high]) = open.pop() {
             let room = best.step();
             let limits = [high.min(room - lowest[1]), room - low];
-            let Some(found) = self.within(limits) else { continue };
+            let Some(found) = self.within(limits, self.units) else { continue };
             let least = found.backward;
             let mut high = found.forward;
             if found.step() < best.step() {
@@ -275,15 +278,38 @@ impl Search<'_> {
         Found { forward: placed.forward, backward: placed.backward + placed.update, begins }
     }
 
-    /// Returns a placement with the smallest `B` among those with `F` and `B` below these limits.
-    fn within(&self, limits: [f64; 2]) -> Option<Found> {
+    /// Returns a placement with a step no longer than the given one, whose longest block is as short as possible.
+    fn even_out(&self, mut best: Found) -> Found {
+        let limits = [best.forward, best.backward].map(|end| end * (1.0 + ROUNDING));
+        // No placement has blocks below `least`; that of `best` has none above `most`.
+        let longest = |found: &Found| {
+            let ends = found.begins[1..].iter().chain([&self.units]);
+            found.begins.iter().zip(ends).map(|(begin, end)| end - begin).max().unwrap_or(0)
+        };
+        let (mut least, mut most) = (self.units.div_ceil(self.held.len()), longest(&best));
+        while least < most {
+            let middle = usize::midpoint(least, most);
+            match self.within(limits, middle) {
+                Some(found) => {
+                    most = longest(&found);
+                    best = found;
+                }
+                None => least = middle + 1,
+            }
+        }
+        best
+    }
+
+    /// Returns a placement with the smallest `B` among those with `F` and `B` below these limits and blocks of at most
+    /// `most` units.
+    fn within(&self, limits: [f64; 2], most: usize) -> Option<Found> {
         // The placements of each layer have one more block than those of the previous layer. They are grouped
         // by their begin.
         let mut nothing = vec![Vec::new(); self.units + 1];
         nothing[self.units].push(Placed::nothing(self.units));
         let mut layers = vec![nothing];
         for device in (0..self.held.len()).rev() {
-            layers.push(self.extended(device, &layers[layers.len() - 1], limits));
+            layers.push(self.extended(device, &layers[layers.len() - 1], limits, most));
         }
         let complete = layers[layers.len() - 1][0].iter();
         let backward = |placed: &Placed| placed.backward + placed.update;
@@ -297,8 +323,14 @@ impl Search<'_> {
     }
 
     /// Adds a device's block to the placements of a layer, and returns those that may be completed within the
-    /// limits.
-    fn extended(&self, device: usize, layer: &[Vec<Placed>], limits: [f64; 2]) -> Vec<Vec<Placed>> {
+    /// limits, with blocks of at most `most` units.
+    fn extended(
+        &self,
+        device: usize,
+        layer: &[Vec<Placed>],
+        limits: [f64; 2],
+        most: usize,
+    ) -> Vec<Vec<Placed>> {
         let (held, units) = (self.held[device], self.units);
         let before = self.held[..device].iter().sum::<usize>();
         // For each position, the shortest chains from there or a later position, forward and backward.
@@ -314,7 +346,8 @@ impl Search<'_> {
             let here: &mut Vec<Placed> = &mut extended[begin];
             let (transfer, remaining) =
                 (self.costs.transfer(begin), &self.remaining[device][begin]);
-            for (end, others) in layer.iter().enumerate().skip(begin + held) {
+            let longest = (begin + most).min(units);
+            for (end, others) in layer.iter().enumerate().take(longest + 1).skip(begin + held) {
                 let work = self.costs.work(begin, end);
                 // A later end means more work.
                 if (0..2).any(|i| chains[end][i] + work[i] >= limits[i]) {
