@@ -14,7 +14,7 @@ use crate::progress_thread::{self, Command, Membership};
 const START: Duration = Duration::from_secs(60);
 /// The time that MPI has to finalize once all ranks have called [`World::finalize`]. With UCX over TCP it may never
 /// return: <https://github.com/openucx/ucx/issues/8738>.
-const FINALIZE: Duration = Duration::from_secs(10);
+const FINALIZE: Duration = Duration::from_secs(30);
 /// The environment variable that overrides [`START`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
 
@@ -134,7 +134,7 @@ impl World {
 
     /// Finalizes MPI. All ranks must call this, and each call waits for the other ranks.
     ///
-    /// If MPI hangs although all ranks have called this, it is left after ten seconds, and the process should exit.
+    /// If MPI hangs although all ranks have called this, it is left after thirty seconds, and the process should exit.
     ///
     /// # Errors
     /// [`MpiError::ThreadStopped`].
