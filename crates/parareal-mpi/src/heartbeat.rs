@@ -153,6 +153,10 @@ impl Heartbeat {
                 true => None,
                 false => self.world.receive(self.previous, TAG, LENGTH).ok(),
             };
+            if is_last {
+                // It has finished and is not silent.
+                self.watch = None;
+            }
         }
     }
 }

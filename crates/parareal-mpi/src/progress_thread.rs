@@ -68,8 +68,7 @@ pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Re
                 thread.run(commands);
             }
             // Finalizing waits for the other ranks, so it is only done on request.
-            if let Some(met) = thread.finalizes {
-                let _ = met.send(());
+            if let Some(_met) = thread.finalizes {
                 thread.library.finalize();
             }
         }
@@ -188,14 +187,15 @@ impl ProgressThread {
             }
             Command::Abort { code } => self.library.abort(code),
             Command::Finalize { met } => {
-                self.prepare_to_finalize();
+                self.prepare_to_finalize(&met);
                 self.finalizes = Some(met);
             }
         }
     }
 
-    /// Completes all operations, and waits for the other ranks while heartbeats are exchanged.
-    fn prepare_to_finalize(&mut self) {
+    /// Completes all operations, and waits for the other ranks while heartbeats are exchanged. `met` gets a message when
+    /// all are here.
+    fn prepare_to_finalize(&mut self, met: &Sender<()>) {
         if let Some(heartbeat) = &self.heartbeat {
             match heartbeat.meeting() {
                 Ok(meeting) => self.requests.push((meeting, u64::MAX, Box::new(drop))),
@@ -210,6 +210,7 @@ impl ProgressThread {
             }
             std::thread::yield_now();
         }
+        let _ = met.send(());
         if let Some(heartbeat) = self.heartbeat.take() {
             heartbeat.finish();
         }

@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -102,7 +103,7 @@ impl World {
     /// Every rank sends a heartbeat each second, so `timeout` should be several seconds. Each rank watches the previous
     /// one, so all ranks should call this function. Time during which this process is itself stopped does not count:
     /// ranks that are stopped and continued together go on. The rank that detects the silence calls `on_silence` on a
-    /// separate thread; the result is the exit code.
+    /// separate thread; the result is the exit code, 1 after a panic.
     ///
     /// # Errors
     /// If the thread cannot be started, or [`MpiError::ThreadStopped`].
@@ -117,7 +118,9 @@ impl World {
             .spawn(move || {
                 // The progress thread drops the sender at its end.
                 let Ok(silent) = reported.recv() else { return };
-                let code = on_silence(&silent);
+                // A rank whose report panics ends the others nevertheless.
+                let report = AssertUnwindSafe(|| on_silence(&silent));
+                let code = catch_unwind(report).unwrap_or(1);
                 if let Some(progress) = progress.upgrade() {
                     progress.abort(code);
                 }
