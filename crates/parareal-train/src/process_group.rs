@@ -134,10 +134,9 @@ impl ProcessGroup {
     /// Open MPI, MPICH or Slurm; 1 without them.
     #[must_use]
     pub fn launched() -> usize {
-        // Set by Open MPI, MPICH and Slurm, in this order.
-        let told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
-        let told = told.filter_map(|name| std::env::var(name).ok()?.parse().ok());
-        told.max().unwrap_or(1)
+        // Set by Open MPI, MPICH and Slurm, in this order. A launcher of MPI may itself be a task of Slurm.
+        let mut told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
+        told.find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or(1)
     }
 
     /// Returns true if these are ranks of an MPI program, even if there is only one.
