@@ -36,7 +36,7 @@ impl Launcher {
     /// Returns the kind of the launcher that [`mpirun`] starts.
     ///
     /// # Panics
-    /// Panics if there is no launcher, or if it is of another kind.
+    /// Panics if no launcher is installed, or if it is neither Open MPI's nor MPICH's.
     #[must_use]
     pub fn used() -> Self {
         static USED: OnceLock<Launcher> = OnceLock::new();

@@ -135,7 +135,7 @@ fn a_process_without_a_launcher_is_the_only_rank() {
 fn the_launcher_of_another_mpi_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // What it says to its processes. Each MPI ignores the variable of the other.
+    // The variable in which the other launcher passes the number of ranks. This MPI ignores it.
     let variable = match Launcher::used() {
         Launcher::OpenMpi => "PMI_SIZE",
         Launcher::Hydra => "OMPI_COMM_WORLD_SIZE",
