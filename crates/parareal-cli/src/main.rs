@@ -9,6 +9,7 @@ mod interrupt;
 mod network_text;
 mod output;
 mod ranks;
+mod status_line;
 
 use std::process::ExitCode;
 

@@ -2,16 +2,11 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use os_display::Quotable;
 pub(crate) use parareal_text::count;
 
 use crate::failure::Failure;
-
-/// Time between two lines of progress without a progress bar.
-pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// Prints a note for the user on standard error. Failures are ignored.
 pub(crate) fn note(text: &str) {
@@ -27,17 +22,6 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
             written.map_err(|source| Failure::Write { path: "standard output".into(), source })
         }
     }
-}
-
-/// Creates a progress bar on the terminal. Returns `None` if standard error is not a terminal, or the
-/// terminal cannot move its cursor (`TERM` is `dumb` or not set).
-pub(crate) fn live(length: u64, template: &str) -> Option<ProgressBar> {
-    let target = ProgressDrawTarget::stderr_with_hz(10);
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    (!bar.is_hidden()).then(|| {
-        let style = ProgressStyle::with_template(template);
-        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-    })
 }
 
 /// Quotes a path for a shell.

@@ -1,6 +1,8 @@
 //! `bench`: measures a step and prints tables like the paper's Tables 2 and 3 for this machine. The paper's
 //! values are printed as well if they are for the same network.
 
+use std::time::Duration;
+
 use parareal_train::TimelineFile;
 use parareal_vision::{
     Bench, BenchRow, Benched, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
@@ -11,7 +13,8 @@ use crate::arguments;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::network_text;
-use crate::output::{count, duration, live, note, percent, result, table};
+use crate::output::{count, duration, note, percent, result, table};
+use crate::status_line::StatusLine;
 
 pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -63,18 +66,14 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     };
     // Measurements: the kinds of components, the serial network, and each cut network.
     let rounds = 2 + flags.subnetworks.iter().filter(|&&count| count != 1).count();
-    let bar = live(rounds as u64, "{pos} of {len}, {elapsed}: measuring {wide_msg}");
-    let mut begun = false;
-    let benched = bench.run(&mut |next| match &bar {
-        Some(bar) => {
-            bar.inc(u64::from(std::mem::replace(&mut begun, true)));
-            bar.set_message(next.to_string());
-        }
-        None => note(&format!("measuring {next}")),
+    let template = "{pos} of {len}, {elapsed}: {wide_msg}";
+    let mut status = StatusLine::with_template(rounds as u64, template);
+    let mut rounds = 0..;
+    let benched = bench.run(&mut |next| {
+        let done = rounds.next().unwrap_or_default();
+        status.show_after(Duration::ZERO, done, || format!("measuring {next}"));
     });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    drop(status);
     let benched = benched?;
     if let (Some(timeline), Some(row)) = (timeline, benched.rows.last()) {
         let title = format!(

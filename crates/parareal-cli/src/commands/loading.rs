@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use parareal_data::{LoadProgress, LoadStage};
 use parareal_vision::Preparation;
 
-use crate::output::{SILENCE, duration, live, note, percent};
+use crate::output::{duration, note, percent};
+use crate::status_line::StatusLine;
 
 /// Shows the progress of loading images and of what else precedes the first step of a run: a bar on a terminal, lines
 /// elsewhere.
@@ -20,8 +20,7 @@ pub(crate) struct Loading {
 struct Current {
     stage: LoadStage,
     begun: Instant,
-    said: Instant,
-    bar: Option<ProgressBar>,
+    status: StatusLine,
 }
 
 impl Loading {
@@ -29,27 +28,18 @@ impl Loading {
     pub(crate) fn show(&self, progress: LoadProgress) {
         let LoadProgress { stage, done, total, .. } = progress;
         let mut current = self.current.borrow_mut();
-        let is_new = current.as_ref().is_none_or(|current| current.stage != stage);
-        if is_new {
-            current.take().iter().for_each(Current::clear);
-        }
+        current.take_if(|current| current.stage != stage);
         let shown = current.get_or_insert_with(|| {
-            let now = Instant::now();
             let template = format!("{} {{wide_bar}} {{percent}} %  {{eta}} left", name(stage));
-            Current { stage, begun: now, said: now, bar: live(total as u64, &template) }
+            let status = StatusLine::with_template(total as u64, &template);
+            Current { stage, begun: Instant::now(), status }
         });
-        match &shown.bar {
-            Some(bar) => bar.set_position(done as u64),
-            None if shown.said.elapsed() >= SILENCE && done < total => {
-                shown.said = Instant::now();
-                let left = shown.begun.elapsed().as_secs_f64() / done.max(1) as f64;
-                note(&line(progress, left * (total - done) as f64));
-            }
-            None => {}
-        }
         if done == total {
-            current.take().iter().for_each(Current::clear);
+            *current = None;
+            return;
         }
+        let left = shown.begun.elapsed().as_secs_f64() / done.max(1) as f64;
+        shown.status.show(done as u64, || line(progress, left * (total - done) as f64));
     }
 }
 
@@ -60,15 +50,6 @@ impl Preparation for Loading {
 
     fn before_timing(&self) {
         note("timing steps with different numbers of workers and threads");
-    }
-}
-
-impl Current {
-    /// Removes the progress bar.
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use parareal_data::fetch::{self, FetchError, FetchEvent, FetchOptions, Fetched, Job};
 use parareal_data::{DatasetName, Inspection, inspect};
 use serde_json::{Value, json};
@@ -11,7 +10,8 @@ use crate::arguments::Fetch;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{SILENCE, amount, duration, live, note, result, shell_word};
+use crate::output::{amount, duration, note, result, shell_word};
+use crate::status_line::StatusLine;
 
 use super::inspection_text::{as_json, as_text};
 
@@ -24,7 +24,7 @@ pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     let mut events = |event: FetchEvent<'_>| progress.show(event);
     let mut job = Job { options: FetchOptions::default(), stop: &stop, events: &mut events };
     let fetched = fetch::fetch(name, &data_dir, from.as_deref(), &mut job);
-    progress.end();
+    drop(progress);
     let fetched = match fetched {
         Err(error @ FetchError::Interrupted { .. }) => {
             note(&format!("{error}; run the same command again to continue"));
@@ -85,8 +85,7 @@ struct Current {
     before: u64,
     /// Start time of the current response.
     begun: Instant,
-    last: Instant,
-    bar: Option<ProgressBar>,
+    status: StatusLine,
 }
 
 impl Progress {
@@ -117,14 +116,14 @@ impl Progress {
                     file.name,
                     amount(file.bytes)
                 ));
-                self.end();
+                self.current = None;
             }
             _ => {}
         }
     }
 
     fn begin(&mut self, name: &str, bytes: u64, have: u64) {
-        self.end();
+        self.current = None;
         let there = match have {
             0 => String::new(),
             have => format!(", of which {}B are already here", amount(have)),
@@ -132,48 +131,32 @@ impl Progress {
         note(&format!("{name}: {}B{there}", amount(bytes)));
         let shown = "{wide_bar} {decimal_bytes}/{decimal_total_bytes}  \
                      {decimal_bytes_per_sec}  {eta} left";
-        let bar = live(bytes, shown).map(|bar| {
-            let bar = bar.with_position(have);
-            bar.reset_eta();
-            bar
-        });
-        let now = Instant::now();
+        let status = StatusLine::with_template(bytes, shown).starting_at(have);
         let name = name.to_owned();
-        self.current = Some(Current { name, bytes, before: have, begun: now, last: now, bar });
+        self.current = Some(Current { name, bytes, before: have, begun: Instant::now(), status });
     }
 
-    fn say(&self, text: &str) {
-        match self.current.as_ref().and_then(|current| current.bar.as_ref()) {
-            Some(bar) => bar.suspend(|| note(text)),
+    fn say(&mut self, text: &str) {
+        match &mut self.current {
+            Some(current) => current.status.print(text),
             None => note(text),
-        }
-    }
-
-    /// Removes the progress bar.
-    fn end(&mut self) {
-        if let Some(bar) = self.current.take().and_then(|current| current.bar) {
-            bar.finish_and_clear();
         }
     }
 }
 
 impl Current {
     fn advance(&mut self, have: u64) {
-        if let Some(bar) = &self.bar {
-            return bar.set_position(have);
-        }
-        if self.last.elapsed() >= SILENCE {
-            self.last = Instant::now();
-            let rate = (have - self.before) as f64 / self.begun.elapsed().as_secs_f64();
-            note(&format!(
-                "{}: {}B of {}B, {}B/s, {} left",
-                self.name,
+        let Self { name, bytes, before, begun, status } = self;
+        status.show(have, || {
+            let rate = (have - *before) as f64 / begun.elapsed().as_secs_f64();
+            format!(
+                "{name}: {}B of {}B, {}B/s, {} left",
                 amount(have),
-                amount(self.bytes),
+                amount(*bytes),
                 amount(rate as u64),
-                duration((self.bytes - have) as f64 / rate.max(1.0)),
-            ));
-        }
+                duration((*bytes - have) as f64 / rate.max(1.0)),
+            )
+        });
     }
 }
 

@@ -15,7 +15,8 @@ use crate::arguments::LrFind;
 use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::output::{SILENCE, count, duration, live, note, result, table};
+use crate::output::{count, duration, note, result, table};
+use crate::status_line::StatusLine;
 use crate::{interrupt, network_text};
 
 /// Factor by which suggested learning rates reach beyond the range in which the loss falls. The best rate of a complete
@@ -76,37 +77,23 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
 
 /// Runs the test and shows its progress.
 fn tested(config: &Config, test: &RangeTest) -> Result<RangeTestResult, Failure> {
-    let bar = live(test.steps as u64, "{wide_bar} {msg}");
+    let mut status = StatusLine::new(test.steps as u64);
     let stop = interrupt::watch(Some("after this step"));
-    let (mut done, begun, mut said) = (0, Instant::now(), Instant::now());
-    let mut show = |learning_rate: f64, loss: f64| {
+    let (mut done, begun) = (0, Instant::now());
+    let mut on_step = |&RangeTestStep { learning_rate, loss, .. }: &RangeTestStep| {
         done += 1;
         let left = begun.elapsed().as_secs_f64() / done as f64 * (test.steps - done) as f64;
-        let line = format!(
-            "step {done}/{}  learning rate {}  loss {loss:.4}  {} left",
-            test.steps,
-            rate(learning_rate),
-            duration(left)
-        );
-        match &bar {
-            Some(bar) => {
-                bar.set_position(done as u64);
-                bar.set_message(line);
-            }
-            None if said.elapsed() >= SILENCE => {
-                note(&line);
-                said = Instant::now();
-            }
-            None => {}
-        }
+        status.show(done as u64, || {
+            format!(
+                "step {done}/{}  learning rate {}  loss {loss:.4}  {} left",
+                test.steps,
+                rate(learning_rate),
+                duration(left)
+            )
+        });
     };
     let loading = Loading::default();
-    let mut on_step = |step: &RangeTestStep| show(step.learning_rate, step.loss);
-    let found = range_test(config, test, &mut on_step, &stop, &|progress| loading.show(progress));
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    Ok(found?)
+    Ok(range_test(config, test, &mut on_step, &stop, &|progress| loading.show(progress))?)
 }
 
 /// Formats a learning rate with two significant digits.

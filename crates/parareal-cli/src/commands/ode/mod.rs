@@ -2,7 +2,6 @@
 
 mod plot;
 mod show;
-mod watch;
 
 use parareal_ode::{
     AnyPropagator, Complex, Contraction, Ending as Reason, Grid, Method, OdeError, Options,
@@ -15,7 +14,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{note, result};
-use watch::Watch;
+use crate::status_line::StatusLine;
 
 /// Largest total number of unknowns in all states. About five times as many numbers are held in memory.
 const MAX_UNKNOWNS: usize = 20_000_000;
@@ -170,15 +169,20 @@ fn study(setup: Setup, stop: impl Fn() -> bool + Sync) -> Result<Study, OdeError
     let norm = |state: &Vec<f64>| scale * state.norm();
     let mut largest = serial.iter().map(norm).fold(0.0, f64::max);
     let (mut errors, mut paths) = (Vec::new(), Vec::new());
-    let mut watch = Watch::new(setup.iterations.unwrap_or(slices).min(slices));
+    let most = setup.iterations.unwrap_or(slices).min(slices);
+    let mut status = StatusLine::new(most as u64);
     let solution = parareal.solve(&initial, &options(Some(&serial)), |iterate| {
         largest = iterate.states.iter().map(norm).fold(largest, f64::max);
         errors.push(iterate.errors.to_vec());
         let points = setup.grid.points().zip(iterate.states);
         paths.push(points.map(|(t, state)| plot::point(problem, t, state)).collect());
-        watch.see(iterate.record);
+        let Record { k, max_error, .. } = iterate.record;
+        status.show(*k as u64, || {
+            let error = max_error.map_or(String::new(), |error| format!("  error {error:.1e}"));
+            format!("iteration {k}/{most}{error}")
+        });
     });
-    watch.end();
+    drop(status);
     let solution = solution?;
     let mut parallel_seconds = solution.seconds();
     if parallel_seconds < SHORT && solution.ending != Reason::Cancelled {

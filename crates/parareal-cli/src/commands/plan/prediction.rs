@@ -13,7 +13,8 @@ use super::step_text::Step;
 use super::suggestion_text::Suggested;
 use crate::arguments::{Plan, Step as Flags};
 use crate::failure::Failure;
-use crate::output::{SILENCE, duration, live, note};
+use crate::output::{duration, note};
+use crate::status_line::StatusLine;
 
 /// Default batch size for measured costs.
 const BATCH: usize = 16;
@@ -260,33 +261,16 @@ impl Flags {
 fn searched(
     search: impl FnOnce(&mut (dyn FnMut(f64) + Send)) -> Result<Suggestion, VisionError>,
 ) -> Result<Suggestion, VisionError> {
-    let bar = live(1000, "{wide_bar} {msg}");
-    let (begun, mut said) = (Instant::now(), Instant::now());
-    let mut show = |done: f64| {
+    let (mut status, begun) = (StatusLine::new(1000), Instant::now());
+    search(&mut |done| {
         let left = begun.elapsed().as_secs_f64() * (1.0 / done - 1.0);
         // The first trials say little about the others.
         let left = match done {
-            0.0..0.05 => String::new(),
+            0.0..0.05 | 1.0.. => String::new(),
             _ => format!(", about {} left", duration(left)),
         };
-        let line = format!("searched {:.0} %{left}", 100.0 * done);
-        match &bar {
-            Some(bar) => {
-                bar.set_position((1000.0 * done) as u64);
-                bar.set_message(line);
-            }
-            None if said.elapsed() >= SILENCE && done < 1.0 => {
-                note(&line);
-                said = Instant::now();
-            }
-            None => {}
-        }
-    };
-    let found = search(&mut show);
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    found
+        status.show((1000.0 * done) as u64, || format!("searched {:.0} %{left}", 100.0 * done));
+    })
 }
 
 fn positive(name: &'static str, value: Option<f64>) -> Result<Option<f64>, TrainError> {

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use parareal_run::{DistillationRecord, EpochRecord, InterfaceRecord, StepRecord};
 use parareal_train::{Observer, Run, Task};
 
-use crate::output::{SILENCE, duration, live, note, percent};
+use crate::output::{duration, percent};
+use crate::status_line::{SILENCE, StatusLine};
 
 /// Longest time between two lines, if a tenth of an epoch takes longer than [`SILENCE`].
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
@@ -24,22 +24,14 @@ pub(crate) struct Progress {
     first_distillation: Option<Vec<InterfaceRecord>>,
     /// Exponential moving averages of loss and error, over about the last ten steps.
     recent: Option<(f64, Option<f64>)>,
-    shown: Shown,
-}
-
-enum Shown {
-    Live(ProgressBar),
-    Lines { last: Instant },
+    status: StatusLine,
 }
 
 impl Progress {
     pub(crate) fn new<T: Task>(run: &Run<T>) -> Self {
         let (epochs, steps) = (run.config().epochs, run.steps_per_epoch());
         let (images_per_step, before) = (run.config().batch_size, run.steps_done());
-        let shown = match live((epochs * steps) as u64, "{wide_bar} {msg}") {
-            Some(bar) => Shown::Live(bar),
-            None => Shown::Lines { last: Instant::now() },
-        };
+        let status = StatusLine::new((epochs * steps) as u64);
         let begun = Instant::now();
         let first_distillation = None;
         Self {
@@ -50,22 +42,7 @@ impl Progress {
             begun,
             first_distillation,
             recent: None,
-            shown,
-        }
-    }
-
-    /// Removes the progress bar.
-    pub(crate) fn end(&self) {
-        if let Shown::Live(bar) = &self.shown {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// Writes a line, above the progress bar if there is one.
-    fn say(&self, line: &str) {
-        match &self.shown {
-            Shown::Live(bar) => bar.suspend(|| note(line)),
-            Shown::Lines { .. } => note(line),
+            status,
         }
     }
 
@@ -92,6 +69,11 @@ impl Progress {
     }
 }
 
+/// Returns the time without a line after which one is printed at this step: at each tenth of `steps` if possible.
+fn silence(step: usize, steps: usize) -> Duration {
+    if step.is_multiple_of(steps.div_ceil(10)) { SILENCE } else { LONGEST_SILENCE }
+}
+
 /// Formats the error rate for a line of progress; empty if errors are not counted.
 fn shown_error(error: Option<f64>) -> String {
     error.map_or_else(String::new, |error| format!("  error {}", percent(error)))
@@ -114,21 +96,11 @@ impl Observer for Progress {
         let losses = shown_losses(interfaces);
         let line =
             format!("distillation  step {step}/{steps}  losses {losses}  {} left", duration(left));
-        match &mut self.shown {
-            Shown::Live(bar) => bar.set_message(line),
-            Shown::Lines { last } => {
-                let tenth = step.is_multiple_of(steps.div_ceil(10));
-                let silence = last.elapsed();
-                if silence >= LONGEST_SILENCE || (silence >= SILENCE && tenth) {
-                    *last = Instant::now();
-                    note(&line);
-                }
-            }
-        }
+        self.status.show_after(silence(*step, *steps), 0, || line);
         let first = self.first_distillation.get_or_insert_with(|| interfaces.clone());
         if step == steps {
             let first = shown_losses(first);
-            self.say(&format!(
+            self.status.print(&format!(
                 "distillation of {steps} steps: losses of C/F per interface {first} at the start, {losses} \
                  at the end  {}",
                 duration(*seconds)
@@ -138,20 +110,7 @@ impl Observer for Progress {
 
     fn on_step(&mut self, record: &StepRecord) {
         let line = self.line(record);
-        match &mut self.shown {
-            Shown::Live(bar) => {
-                bar.set_position(record.step as u64);
-                bar.set_message(line);
-            }
-            Shown::Lines { last } => {
-                let tenth = record.step.is_multiple_of(self.steps.div_ceil(10));
-                let silence = last.elapsed();
-                if silence >= LONGEST_SILENCE || (silence >= SILENCE && tenth) {
-                    *last = Instant::now();
-                    note(&line);
-                }
-            }
-        }
+        self.status.show_after(silence(record.step, self.steps), record.step as u64, || line);
     }
 
     fn on_epoch(&mut self, record: &EpochRecord) {
@@ -173,20 +132,14 @@ impl Observer for Progress {
             shown_error(record.train_error),
             duration(record.seconds),
         );
-        match &mut self.shown {
-            Shown::Live(bar) => bar.suspend(|| note(&line)),
-            Shown::Lines { last } => {
-                *last = Instant::now();
-                note(&line);
-            }
-        }
+        self.status.print(&line);
     }
 
     fn on_timeline(&mut self, step: usize, path: &Path) {
-        self.say(&format!("wrote the timeline of step {step} to {}", path.display()));
+        self.status.print(&format!("wrote the timeline of step {step} to {}", path.display()));
     }
 
     fn on_note(&mut self, remark: &str) {
-        self.say(&format!("note: {remark}"));
+        self.status.print(&format!("note: {remark}"));
     }
 }
