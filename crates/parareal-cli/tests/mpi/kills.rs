@@ -90,7 +90,7 @@ fn a_killed_rank_of_a_replica_ends_all_ranks_and_nothing_is_lost() {
     kill_each(&mut lives, [3, 1, 2, 0].into_iter().zip(MOMENTS));
 }
 
-/// Kills ranks five times; PARAREAL_KILLS=50 requests more kills.
+/// Repeats one command, and kills ranks five times; PARAREAL_KILLS=20 requests more kills.
 #[test]
 fn ranks_that_are_killed_in_a_row_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
             0 => (Moment::Start, random(1_500)),
             _ => (Moment::Step, random(1_000)),
         };
-        let running = lives.begin(None);
+        let running = lives.begin_again();
         let there = lives.come_to(moment);
         std::thread::sleep(Duration::from_millis(if there { wait } else { 0 }));
         let Some(death) = lives.kill(rank, running) else { continue };
@@ -131,12 +131,13 @@ fn ranks_that_are_killed_in_a_row_lose_nothing() {
         times.push(death.time);
         steps.push(step);
     }
-    lives.finish(step);
+    let running = lives.begin_again();
+    lives.assert_finishes(running, step);
     times.sort();
     eprintln!(
-        "{} kills, {ends} ends before the last of them, and the same weights: {victims:?} of the\n\
+        "{} kills, {ends} runs that ended before the kill, and the same bytes: {victims:?} of the\n\
          ranks, {found:?};\n\
-         behind them the runs went on from the steps {steps:?};\n\
+         after them the runs went on from the steps {steps:?};\n\
          all processes were gone after {:.1} s (median), {:.1} s at most",
         times.len(),
         times[times.len() / 2].as_secs_f64(),

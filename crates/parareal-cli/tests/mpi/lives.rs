@@ -132,6 +132,12 @@ impl Lives {
         self.launch(&[&arguments, more].concat(), script)
     }
 
+    /// Starts or resumes the run by a command that is the same each time.
+    pub(crate) fn begin_again(&mut self) -> Running {
+        self.before = Before::of(&self.run());
+        self.launch(&[&self.fresh("run")[..], &["--resume-or-start"]].concat(), None)
+    }
+
     /// Returns the processes of the running ranks by rank.
     pub(crate) fn processes(&self) -> BTreeMap<usize, u32> {
         let variable = format!("{}=", Launcher::used().rank_variable());
@@ -238,7 +244,14 @@ impl Lives {
     /// Resumes the run from this step until it ends, and compares it with the uninterrupted run.
     #[track_caller]
     pub(crate) fn finish(&mut self, step: usize) {
-        let ended = self.begin(None).wait();
+        let running = self.begin(None);
+        self.assert_finishes(running, step);
+    }
+
+    /// Waits until a run that resumes from this step ends, and compares it with the uninterrupted run.
+    #[track_caller]
+    pub(crate) fn assert_finishes(&self, running: Running, step: usize) {
+        let ended = running.wait();
         ended.assert_done();
         assert_goes_on(&ended.errors, step);
         self.assert_finished();
