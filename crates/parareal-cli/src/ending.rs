@@ -11,13 +11,19 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadInput => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 impl From<Ending> for ExitCode {
     fn from(ending: Ending) -> Self {
-        Self::from(match ending {
-            Ending::Done => 0,
-            Ending::Failed => 1,
-            Ending::BadInput => 2,
-            Ending::Interrupted => 130,
-        })
+        Self::from(ending.code())
     }
 }

@@ -1,12 +1,13 @@
 //! The ranks of a command under `mpirun`: joining, reporting and ending.
 
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
 
 use parareal_run::Traffic;
 use parareal_text::panic_message;
-use parareal_train::{ExecutorKind, ProcessGroup, TrainError};
+use parareal_train::{ExecutorKind, Launcher, ProcessGroup, TrainError};
 use parareal_vision::Settings;
 
 use crate::advice;
@@ -20,45 +21,54 @@ const LEAST_TIMEOUT: u64 = 5;
 
 /// Returns the process group for a run. The executor is taken from the flags, the configuration file, or the
 /// folder of a resumed run, in this order.
+///
+/// Ranks end once one of them has sent no heartbeat for `timeout` seconds, by default [`TIMEOUT`], even while they join;
+/// 0 disables the check. [`check_timeout`] tells whether the value is valid.
 pub(crate) fn group(
     flags: &Settings,
     file: Option<&Path>,
     resumed: Option<&Path>,
+    timeout: Option<u64>,
 ) -> Result<ProcessGroup, TrainError> {
     let config = resumed.map(|folder| folder.join("config.toml"));
     let files = [file, config.as_deref()].into_iter().flatten();
     // Errors in a file are ignored here and reported later, when its settings are used.
     let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
     let executor = flags.executor.into_iter().chain(executors).next();
-    match executor == Some(ExecutorKind::Mpi)
-        || (cfg!(feature = "mpi") && ProcessGroup::launched() > 1)
-    {
-        true => ProcessGroup::join(),
+    let joins = match (executor, ProcessGroup::launched()) {
+        (Some(ExecutorKind::Mpi), _) => true,
+        // Tasks of `srun` with another executor are independent runs. Ranks of a launcher of MPI are refused together.
+        (Some(_), Some((Launcher::Slurm, _))) | (_, None | Some((_, 1))) => false,
+        _ => cfg!(feature = "mpi"),
+    };
+    let timeout = timeout.unwrap_or(TIMEOUT);
+    match joins {
+        true if timeout == 0 => ProcessGroup::join(),
+        true => {
+            let timeout = Duration::from_secs(timeout.max(LEAST_TIMEOUT));
+            ProcessGroup::join_watched(timeout, |error| {
+                note(&format!("error: {}", advice::message(&error.into())));
+                1
+            })
+        }
         false => Ok(ProcessGroup::alone()),
     }
 }
 
-/// Ends all ranks once a rank has sent no heartbeat for this number of seconds, by default [`TIMEOUT`]. 0 disables the check.
-pub(crate) fn watch(group: &ProcessGroup, seconds: Option<u64>) -> Result<(), Failure> {
+/// Checks the value of `--timeout`.
+pub(crate) fn check_timeout(group: &ProcessGroup, seconds: Option<u64>) -> Result<(), Failure> {
     let refused = |value, expected| {
         Failure::Flag(format!("invalid value `{value}` for --timeout: {expected}"))
     };
-    let seconds = group.agree(match seconds {
+    group.agree(match seconds {
         Some(value) if !group.is_ranks() => {
             Err(refused(value, "requires the mpi executor; leave it unset"))
         }
         Some(value @ 1..LEAST_TIMEOUT) => {
             Err(refused(value, "expected at least 5, or 0 for no limit"))
         }
-        seconds => Ok(seconds.unwrap_or(TIMEOUT)),
-    })?;
-    if seconds > 0 {
-        group.watch(Duration::from_secs(seconds), |error| {
-            note(&format!("error: {}", advice::message(&error.into())));
-            1
-        })?;
-    }
-    Ok(())
+        _ => Ok(()),
+    })
 }
 
 /// Runs a command on all ranks. The failure of a rank is reported with the number of the rank and ends all
@@ -80,7 +90,7 @@ pub(crate) fn together(
         Ok(ended) => {
             // The launcher ends all ranks once one rank ends with an error code, so the error is printed before they part.
             let ended = ended.unwrap_or_else(|error| error.report());
-            match group.finish() {
+            match finish(group, ended) {
                 Ok(()) => Ok(ended),
                 Err(error) => abort(group, &error.to_string(), 1),
             }
@@ -91,7 +101,9 @@ pub(crate) fn together(
 /// Reports an invalid command line. If all ranks have the same error, one rank reports it with `print`, which
 /// shows the full error. Otherwise one rank with an error prints the short form, `message`, and its rank.
 pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
-    if !cfg!(feature = "mpi") || ProcessGroup::launched() == 1 {
+    if !cfg!(feature = "mpi")
+        || ProcessGroup::launched().is_none_or(|(_, processes)| processes == 1)
+    {
         return print();
     }
     let Ok(group) = ProcessGroup::join() else { return print() };
@@ -103,7 +115,18 @@ pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
     }
     // The launcher ends all ranks once one rank ends with an error code. All ranks therefore wait here until
     // the error is printed.
-    let _ = group.finish();
+    let _ = finish(&group, Ending::BadInput);
+}
+
+/// Finalizes MPI. Ends the process with the exit code of `ended` if MPI hangs, because all ranks have finished then.
+fn finish(group: &ProcessGroup, ended: Ending) -> Result<(), TrainError> {
+    let finished = group.finish();
+    if let Err(error @ TrainError::Finalize { .. }) = &finished {
+        note(&format!("note: rank {}: {error}", group.rank()));
+        let _ = io::stdout().flush();
+        group.exit(ended.code().into());
+    }
+    finished
 }
 
 fn abort(group: &ProcessGroup, message: &str, code: i32) -> ! {

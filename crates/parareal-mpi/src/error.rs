@@ -15,6 +15,14 @@ pub enum MpiError {
         /// MPI's error message.
         message: String,
     },
+    /// An MPI call that has not returned in time, although all ranks have made it.
+    #[error("{call} has not returned within {seconds} s, although all ranks have called it")]
+    Timeout {
+        /// Name of the MPI function.
+        call: &'static str,
+        /// The limit in seconds.
+        seconds: u64,
+    },
     /// A message whose length differs from the expected one.
     #[error(
         "expected {expected} bytes from rank {from} of the communicator, got {found}: the ranks do \

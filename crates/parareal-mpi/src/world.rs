@@ -1,5 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use crate::error::MpiError;
 use crate::heartbeat::SilentRank;
 use crate::progress_handle::{ProgressHandle, Traffic};
 use crate::progress_thread::{self, Command, Membership};
+use crate::raw::exit_immediately;
 
 /// The time that ranks wait for each other to start. Launchers do not always notice when a rank is killed during
 /// startup.
@@ -16,8 +17,9 @@ const START: Duration = Duration::from_secs(60);
 /// The time that MPI has to finalize once all ranks have called [`World::finalize`]. With UCX over TCP it may never
 /// return: <https://github.com/openucx/ucx/issues/8738>.
 const FINALIZE: Duration = Duration::from_secs(30);
-/// The environment variable that overrides [`START`], in seconds.
+/// The environment variables that override [`START`] and [`FINALIZE`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
+const FINALIZE_SECONDS: &str = "PARAREAL_MPI_FINALIZE_SECONDS";
 
 /// All ranks that were started together, and this process as one of them.
 ///
@@ -27,6 +29,8 @@ pub struct World {
     machine: Membership,
     progress: ProgressHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
+    start_limit: Duration,
+    finalize_limit: Duration,
 }
 
 impl World {
@@ -36,32 +40,27 @@ impl World {
     /// # Errors
     /// If MPI cannot be initialized, was already initialized in this process, or not all ranks start in time.
     pub fn init() -> Result<Self, MpiError> {
-        let start = match std::env::var(START_SECONDS) {
-            Ok(text) => text.parse().map(Duration::from_secs).map_err(|_| {
-                MpiError::Start(format!(
-                    "invalid value `{text}` for {START_SECONDS}: expected a whole number of seconds"
-                ))
-            })?,
-            Err(_) => START,
-        };
+        let start_limit = limit(START_SECONDS, START)?;
+        let finalize_limit = limit(FINALIZE_SECONDS, FINALIZE)?;
         let ((commands, inbox), (started, has_started)) = (channel(), channel());
         let thread = std::thread::Builder::new()
             .name("parareal-mpi".into())
             .spawn(move || progress_thread::run(&started, &inbox))
             .map_err(|error| MpiError::Start(error.to_string()))?;
-        let (own, machine) = match has_started.recv_timeout(start) {
+        let (own, machine) = match receive_within(start_limit, &has_started) {
             Ok(memberships) => memberships?,
             Err(RecvTimeoutError::Disconnected) => return Err(MpiError::ThreadStopped),
             Err(RecvTimeoutError::Timeout) => {
                 let message = format!(
                     "not all ranks started within {} s, the limit set by {START_SECONDS}",
-                    start.as_secs()
+                    start_limit.as_secs()
                 );
                 return Err(MpiError::Start(message));
             }
         };
         let progress = ProgressHandle::new(commands);
-        Ok(Self { own, machine, progress, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { own, machine, progress, thread, start_limit, finalize_limit })
     }
 
     /// The rank of this process, from 0.
@@ -86,14 +85,18 @@ impl World {
     /// without a color. All ranks must make these calls in the same order.
     ///
     /// # Errors
-    /// If MPI fails.
+    /// If MPI fails, or [`MpiError::Timeout`] if it does not return in the time that ranks have to start.
     pub fn split(&self, color: Option<u32>) -> Result<Option<Communicator>, MpiError> {
         // The split blocks the progress thread, and with it the heartbeats of this rank, until all ranks have called it.
         let all = Communicator::new(self.own, self.progress.clone());
         all.all_gather_equal(vec![0])?.wait()?;
         let (reply, replied) = channel();
         self.progress.submit(Command::Split { communicator: self.own.index, color, reply })?;
-        let membership = replied.recv().map_err(|_| MpiError::ThreadStopped)??;
+        let membership =
+            receive_within(self.start_limit, &replied).map_err(|error| match error {
+                RecvTimeoutError::Timeout => timed_out("MPI_Comm_split", self.start_limit),
+                RecvTimeoutError::Disconnected => MpiError::ThreadStopped,
+            })??;
         Ok(membership.map(|membership| Communicator::new(membership, self.progress.clone())))
     }
 
@@ -137,10 +140,10 @@ impl World {
 
     /// Finalizes MPI. All ranks must call this, and each call waits for the other ranks.
     ///
-    /// If MPI hangs although all ranks have called this, it is left after thirty seconds, and the process should exit.
-    ///
     /// # Errors
-    /// [`MpiError::ThreadStopped`].
+    /// [`MpiError::Timeout`] if MPI hangs although all ranks have called this: after thirty seconds, or the number of
+    /// seconds in the environment variable `PARAREAL_MPI_FINALIZE_SECONDS`. The process should then end by
+    /// [`World::exit`]. [`MpiError::ThreadStopped`] if MPI failed before.
     pub fn finalize(&self) -> Result<(), MpiError> {
         let (met, ended) = channel();
         self.progress.submit(Command::Finalize { met })?;
@@ -148,8 +151,10 @@ impl World {
             return Ok(());
         };
         // The first message says that all ranks are here, and the disconnection that MPI has returned.
-        if ended.recv().is_ok() && ended.recv_timeout(FINALIZE) == Err(RecvTimeoutError::Timeout) {
-            return Ok(());
+        if ended.recv().is_ok()
+            && receive_within(self.finalize_limit, &ended) == Err(RecvTimeoutError::Timeout)
+        {
+            return Err(timed_out("MPI_Finalize", self.finalize_limit));
         }
         thread.join().map_err(|_| MpiError::ThreadStopped)
     }
@@ -158,4 +163,36 @@ impl World {
     pub fn abort(&self, code: i32) -> ! {
         self.progress.abort(code)
     }
+
+    /// Ends this process with this exit code, without the exit handlers of its libraries, which could access the memory of
+    /// an MPI call that has not returned ([`MpiError::Timeout`]). Files should be flushed before.
+    pub fn exit(&self, code: i32) -> ! {
+        exit_immediately(code)
+    }
+}
+
+/// Returns the value of an environment variable in seconds, or the default.
+fn limit(name: &str, default: Duration) -> Result<Duration, MpiError> {
+    let Ok(text) = std::env::var(name) else { return Ok(default) };
+    text.parse().map(Duration::from_secs).map_err(|_| {
+        MpiError::Start(format!(
+            "invalid value `{text}` for {name}: expected a whole number of seconds"
+        ))
+    })
+}
+
+fn timed_out(call: &'static str, limit: Duration) -> MpiError {
+    MpiError::Timeout { call, seconds: limit.as_secs() }
+}
+
+/// Receives a value. Time during which this process is suspended does not count.
+fn receive_within<T>(limit: Duration, receiver: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+    // A suspension ends at most one of the waits.
+    for _ in 0..limit.as_secs() {
+        match receiver.recv_timeout(Duration::from_secs(1)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            received => return received,
+        }
+    }
+    Err(RecvTimeoutError::Timeout)
 }

@@ -240,6 +240,54 @@ fn a_rank_that_computes_or_ends_late_is_not_silent() {
     });
 }
 
+/// Starts this test as two ranks in which a function of MPI does not return.
+fn run_hanging(name: &str, call: &str) -> ranks::Ended {
+    let mut command = ranks::test_command(2, name);
+    command.envs(ranks::hanging_in(call));
+    let seconds = [("PARAREAL_MPI_START_SECONDS", "20"), ("PARAREAL_MPI_FINALIZE_SECONDS", "2")];
+    ranks::Running::start(command.envs(seconds)).wait()
+}
+
+#[allow(clippy::print_stderr, reason = "it is what the test reads")]
+fn exit(world: &World, error: &MpiError, code: i32) -> ! {
+    eprintln!("rank {}: {error}", world.rank());
+    world.exit(code)
+}
+
+#[test]
+fn mpi_that_does_not_finalize_is_left() {
+    let (name, call) = (test_name!(), "MPI_Finalize");
+    if !ranks::is_rank() {
+        let ended = run_hanging(name, call);
+        let error = MpiError::Timeout { call, seconds: 2 };
+        assert!(ended.errors.contains(&error.to_string()), "{}", ended.errors);
+        match Launcher::used() {
+            // It counts a rank that ends without `MPI_Finalize` as failed, and ends the others.
+            Launcher::OpenMpi => assert_eq!(ended.code, Some(1), "{}", ended.errors),
+            Launcher::Hydra => ended.assert_done(),
+        }
+        return;
+    }
+    let world = World::init().unwrap();
+    let all = world.split(Some(0)).unwrap().unwrap();
+    meet(&all);
+    exit(&world, &world.finalize().unwrap_err(), 0)
+}
+
+#[test]
+fn a_split_that_does_not_return_is_an_error() {
+    let (name, call) = (test_name!(), "MPI_Comm_split");
+    if !ranks::is_rank() {
+        let ended = run_hanging(name, call);
+        let error = MpiError::Timeout { call, seconds: 20 };
+        assert_eq!(ended.code, Some(3), "{}", ended.errors);
+        assert!(ended.errors.contains(&error.to_string()), "{}", ended.errors);
+        return;
+    }
+    let world = World::init().unwrap();
+    exit(&world, &world.split(Some(0)).err().unwrap(), 3)
+}
+
 /// Over TCP, UCX may hang in `MPI_Finalize` of MPICH.
 #[test]
 fn ranks_that_communicate_over_tcp_end() {

@@ -11,6 +11,9 @@
 //! }
 //! ```
 
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
@@ -178,6 +181,33 @@ pub fn mpirun() -> Command {
         .env("PARAREAL_MPI_START_SECONDS", (2 * DEADLINE.as_secs()).to_string())
         .stdin(Stdio::null());
     command
+}
+
+/// The environment variables with which a function of MPI does not return: `MPI_Finalize` or `MPI_Comm_split`. The environment
+/// variable `MPICC` can name a compiler other than `mpicc`.
+///
+/// # Panics
+/// Panics if there is no compiler.
+#[must_use]
+pub fn hanging_in(call: &str) -> [(&'static str, OsString); 2] {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    let library = LIBRARY.get_or_init(|| {
+        let mut compiler = match std::env::var_os("MPICC") {
+            Some(compiler) => Command::new(compiler),
+            None => tool("mpicc", "libopenmpi-dev"),
+        };
+        let library = std::env::current_exe().unwrap().with_file_name("libhanging_mpi.so");
+        // Other tests may be loading it.
+        let new = library.with_extension(std::process::id().to_string());
+        compiler.args(["-shared", "-fPIC", "-x", "c", "-", "-o"]).arg(&new).stdin(Stdio::piped());
+        let mut compiling = compiler.spawn().unwrap();
+        let source = include_bytes!("hanging_mpi.c");
+        compiling.stdin.take().unwrap().write_all(source).unwrap();
+        assert!(compiling.wait().unwrap().success(), "{compiler:?}");
+        std::fs::rename(new, &library).unwrap();
+        library
+    });
+    [("LD_PRELOAD", library.into()), ("HANGS", call.into())]
 }
 
 /// A program whose output is read while it runs.

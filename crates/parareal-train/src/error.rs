@@ -73,8 +73,8 @@ pub enum TrainError {
     },
     /// Processes that were started together, but are not ranks of one MPI program.
     #[error(
-        "{processes} processes were started together, but MPI does not connect them: their launcher belongs to \
-         another MPI; start them with the mpirun or mpiexec of the MPI that this program was built with"
+        "{processes} processes were started together, but MPI does not connect them; start ranks with the mpirun or \
+         mpiexec of the MPI that this program was built with, or with srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH)"
     )]
     OtherLauncher {
         /// The number of processes.
@@ -258,6 +258,16 @@ pub enum TrainError {
         /// The time without a heartbeat.
         timeout: Duration,
     },
+    /// An MPI that hangs after all ranks have called [`ProcessGroup::finish`](crate::ProcessGroup::finish), when their work
+    /// is done.
+    #[error(
+        "MPI_Finalize has not returned within {seconds} s after all ranks had finished: their results are complete, but \
+         the launcher may report an error"
+    )]
+    Finalize {
+        /// The limit in seconds.
+        seconds: u64,
+    },
     /// Samples that are not the same on all ranks.
     #[error("the {samples} differ between ranks 0 and {rank}; start all ranks with the same data")]
     RanksData {
@@ -353,6 +363,7 @@ impl TrainError {
             | Self::WeightsDiverged { .. }
             | Self::EvaluationDiverged { .. }
             | Self::SilentRank { .. }
+            | Self::Finalize { .. }
             | Self::File { .. }
             | Self::Source { .. }
             | Self::Picture { .. } => false,

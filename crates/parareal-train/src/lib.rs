@@ -140,7 +140,7 @@
 //! Only rank 0 writes shared files and computes the metrics that control the run. The configuration and checksums
 //! of the batches are compared across ranks. The methods that train, resume and evaluate are collective;
 //! [`Trainer::load`] is not. An error on a single rank does not end the other ranks; end them with
-//! [`ProcessGroup::abort`].
+//! [`ProcessGroup::abort`]. [`ProcessGroup::join_watched`] also ends them if one is stopped.
 //!
 //! # Tasks
 //!
@@ -230,7 +230,7 @@ pub use outcome::Outcome;
 pub use output::{Format, OutputFile};
 pub use placement::{MAX_THREADS, Placement, WorkerRequest, rank_layout};
 pub use prefetch::{Prefetched, prefetch};
-pub use process_group::{ProcessGroup, Resources};
+pub use process_group::{Launcher, ProcessGroup, Resources};
 pub use range_test::{FallingRange, RangeTest, RangeTestEnd, RangeTestResult, RangeTestStep};
 pub use run::{InitialWeights, Resume, Run, RunFolder, Start};
 pub use run_config::RunConfig;

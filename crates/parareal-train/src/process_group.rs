@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "mpi")]
+use parareal::exec::{MpiError, World};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,7 +26,7 @@ pub struct ProcessGroup {
 
 struct Inner {
     #[cfg(feature = "mpi")]
-    ranks: Option<(parareal::exec::World, parareal::exec::Communicator)>,
+    ranks: Option<(World, parareal::exec::Communicator)>,
     resources: Resources,
 }
 
@@ -51,6 +53,20 @@ impl Resources {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { ranks: None, on_machine: 0, most_on_machine: 1, cores, least_cores: cores }
     }
+}
+
+/// The tag of messages to rank 0.
+#[cfg(feature = "mpi")]
+const TAG: i32 = 0;
+
+/// A program that starts several processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Launcher {
+    /// A launcher of MPI: `mpirun`, `mpiexec`, or `srun --mpi=pmi2`.
+    Mpi,
+    /// Another kind of `srun`, whose processes may be ranks or independent of each other.
+    Slurm,
 }
 
 /// A failure of one process, in the form that is sent to the others.
@@ -82,15 +98,47 @@ impl ProcessGroup {
     /// Returns the group of the ranks that `mpirun` or `srun` has started, or of this process as the only
     /// rank.
     ///
+    /// Ranks that stop in the meantime are noticed by [`Self::join_watched`].
+    ///
     /// # Errors
     /// If MPI cannot be started, this program was built without it, or its MPI does not know the launcher
     /// ([`TrainError::OtherLauncher`]).
     #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
-        use parareal::exec::World;
+        Self::of_world(World::init().map_err(failed)?)
+    }
 
+    /// Joins as [`Self::join`] does, and ends all ranks once one has been silent for `timeout` from then on, as
+    /// [`Self::watch`] does. All ranks should call this function.
+    ///
+    /// # Errors
+    /// The same as for [`Self::join`] and [`Self::watch`].
+    #[cfg(feature = "mpi")]
+    pub fn join_watched(
+        timeout: Duration,
+        on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
+    ) -> Result<Self, TrainError> {
         let world = World::init().map_err(failed)?;
-        let processes = Self::launched();
+        watch(&world, timeout, on_silence)?;
+        Self::of_world(world)
+    }
+
+    /// Joins as [`Self::join`] does, and ends all ranks once one has been silent for `timeout` from then on, as
+    /// [`Self::watch`] does. All ranks should call this function.
+    ///
+    /// # Errors
+    /// The same as for [`Self::join`] and [`Self::watch`].
+    #[cfg(not(feature = "mpi"))]
+    pub fn join_watched(
+        _timeout: Duration,
+        _on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
+    ) -> Result<Self, TrainError> {
+        Err(TrainError::WithoutMpi)
+    }
+
+    #[cfg(feature = "mpi")]
+    fn of_world(world: World) -> Result<Self, TrainError> {
+        let processes = Self::launched().map_or(1, |(_, processes)| processes);
         if world.size() == 1 && processes > 1 {
             // Each process would train on its own, all of them in the same folder.
             let _ = world.finalize();
@@ -130,13 +178,18 @@ impl ProcessGroup {
         Err(TrainError::WithoutMpi)
     }
 
-    /// Returns the number of processes that a launcher has started together, from the environment variables of
-    /// Open MPI, MPICH or Slurm; 1 without them.
+    /// Returns the launcher that has started this process, and the number of processes that it has started together, from
+    /// the environment variables of Open MPI, MPICH or Slurm; `None` without them.
     #[must_use]
-    pub fn launched() -> usize {
-        // Set by Open MPI, MPICH and Slurm, in this order. A launcher of MPI may itself be a task of Slurm.
-        let mut told = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"].into_iter();
-        told.find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or(1)
+    pub fn launched() -> Option<(Launcher, usize)> {
+        // A launcher of MPI may itself be a task of Slurm.
+        let variables = [
+            (Launcher::Mpi, "OMPI_COMM_WORLD_SIZE"),
+            (Launcher::Mpi, "PMI_SIZE"),
+            (Launcher::Slurm, "SLURM_STEP_NUM_TASKS"),
+        ];
+        let mut told = variables.into_iter();
+        told.find_map(|(launcher, name)| Some((launcher, std::env::var(name).ok()?.parse().ok()?)))
     }
 
     /// Returns true if these are ranks of an MPI program, even if there is only one.
@@ -175,7 +228,7 @@ impl ProcessGroup {
 
     /// Returns the MPI world; `None` for a process that is not a rank.
     #[cfg(feature = "mpi")]
-    pub(crate) fn world(&self) -> Option<&parareal::exec::World> {
+    pub(crate) fn world(&self) -> Option<&World> {
         self.inner.ranks.as_ref().map(|(world, _)| world)
     }
 
@@ -195,11 +248,7 @@ impl ProcessGroup {
     ) -> Result<(), TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((world, _)) = &self.inner.ranks {
-            let watched = world.watch(timeout, move |silent| {
-                let parareal::exec::SilentRank { rank, process } = silent.clone();
-                on_silence(TrainError::SilentRank { rank, process, timeout })
-            });
-            return watched.map_err(failed);
+            return watch(world, timeout, on_silence);
         }
         let _ = (timeout, on_silence);
         Ok(())
@@ -215,13 +264,27 @@ impl ProcessGroup {
     /// Finalizes MPI. Waits until all other ranks do so as well.
     ///
     /// # Errors
-    /// If MPI fails.
+    /// [`TrainError::Finalize`] if MPI hangs although all ranks have finished. The process should then end by
+    /// [`Self::exit`]. Another error if MPI fails.
     pub fn finish(&self) -> Result<(), TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((world, _)) = &self.inner.ranks {
-            world.finalize().map_err(failed)?;
+            world.finalize().map_err(|error| match error {
+                MpiError::Timeout { seconds, .. } => TrainError::Finalize { seconds },
+                error => failed(error),
+            })?;
         }
         Ok(())
+    }
+
+    /// Ends this process immediately with this exit code, without exit handlers, which must not run while MPI hangs
+    /// ([`TrainError::Finalize`]). Files and standard output should be flushed before.
+    pub fn exit(&self, code: i32) -> ! {
+        #[cfg(feature = "mpi")]
+        if let Some((world, _)) = &self.inner.ranks {
+            world.exit(code);
+        }
+        std::process::exit(code)
     }
 
     /// Ends all processes immediately with this exit code.
@@ -234,10 +297,34 @@ impl ProcessGroup {
     }
 
     /// Gathers the bytes of all processes on every process, in rank order.
-    fn gather(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
+    fn gather_on_all(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
             return all.all_gather(own).map_err(failed);
+        }
+        Ok(vec![own])
+    }
+
+    /// Gathers the bytes of all processes on rank 0, in rank order. Another rank gets an empty list.
+    fn gather_on_root(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>, TrainError> {
+        #[cfg(feature = "mpi")]
+        if let Some((_, all)) = &self.inner.ranks {
+            let length = own.len() as u64;
+            if !self.is_root() {
+                all.send(0, TAG, length.to_le_bytes()).map_err(failed)?;
+                all.send(0, TAG, own).map_err(failed)?;
+                return Ok(Vec::new());
+            }
+            let receive = |rank, bytes| all.receive(rank, TAG, bytes).map_err(failed);
+            let lengths: Vec<_> =
+                (1..self.size()).map(|rank| receive(rank, 8)).collect::<Result<_, _>>()?;
+            let mut gathered = vec![own];
+            for (rank, length) in (1..).zip(lengths) {
+                let length = length.wait().map_err(failed)?.try_into().expect("8 bytes");
+                let bytes = receive(rank, u64::from_le_bytes(length) as usize)?;
+                gathered.push(bytes.wait().map_err(failed)?);
+            }
+            return Ok(gathered);
         }
         Ok(vec![own])
     }
@@ -255,7 +342,7 @@ impl ProcessGroup {
         Ok(own)
     }
 
-    /// Returns how many processes have set each flag. Unlike [`Self::gather`], this takes no more memory or traffic per process
+    /// Returns how many processes have set each flag. Unlike [`Self::gather_on_all`], this takes no more memory or traffic per process
     /// if there are more of them.
     fn count<const K: usize>(&self, own: [bool; K]) -> Result<[usize; K], TrainError> {
         #[cfg(feature = "mpi")]
@@ -272,15 +359,8 @@ impl ProcessGroup {
         own: &Message<T>,
     ) -> Result<Vec<Message<T>>, TrainError> {
         let own = serde_json::to_vec(own).expect("numbers and names are JSON");
-        let read = |bytes: &Vec<u8>| {
-            let unknown = |_| {
-                TrainError::ranks(
-                    "a rank sent an unknown message; start all ranks with the same version",
-                )
-            };
-            serde_json::from_slice(bytes).map_err(unknown)
-        };
-        self.gather(own)?.iter().map(read).collect()
+        let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).map_err(|_| other_version());
+        self.gather_on_all(own)?.iter().map(read).collect()
     }
 
     /// Gathers a value of each process on every process, in rank order. If any process has failed, the call fails
@@ -323,6 +403,26 @@ impl ProcessGroup {
                 })
             }
         }
+    }
+
+    /// Gathers a value of each process on rank 0, in rank order; other ranks get an empty list. Unlike with
+    /// [`Self::all_gather`], the traffic of the other ranks does not grow with their number.
+    ///
+    /// # Errors
+    /// The same as for [`Self::all_gather`].
+    pub fn gather<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: SharedError,
+    {
+        let own = self.agree(own)?;
+        if self.size() == 1 {
+            return Ok(vec![own]);
+        }
+        let own = serde_json::to_vec(&own).expect("numbers and names are JSON");
+        let gathered = self.gather_on_root(own)?;
+        let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).map_err(|_| other_version());
+        Ok(gathered.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     /// Returns the value of this process, unless any process has failed.
@@ -424,8 +524,25 @@ impl ProcessGroup {
 }
 
 #[cfg(feature = "mpi")]
-fn failed(error: parareal::exec::MpiError) -> TrainError {
+fn failed(error: MpiError) -> TrainError {
     TrainError::ranks(&error.to_string())
+}
+
+fn other_version() -> TrainError {
+    TrainError::ranks("a rank sent an unknown message; start all ranks with the same version")
+}
+
+#[cfg(feature = "mpi")]
+fn watch(
+    world: &World,
+    timeout: Duration,
+    on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
+) -> Result<(), TrainError> {
+    let watched = world.watch(timeout, move |silent| {
+        let parareal::exec::SilentRank { rank, process } = silent.clone();
+        on_silence(TrainError::SilentRank { rank, process, timeout })
+    });
+    watched.map_err(failed)
 }
 
 /// The failure that a process returns if some ranks have failed. Each distinct failure is reported by one rank.

@@ -390,6 +390,9 @@ impl<'a, T: Task> Training<'a, T> {
     fn check_finite(&self, state: &State) -> Result<(), TrainError> {
         let State { weights, optimizer, average, .. } = state;
         let own = [weights, optimizer, average].into_iter().find_map(|it| first_not_finite(it));
+        if self.run.group.any([own.is_some()])? == [false] {
+            return Ok(());
+        }
         let all = self.run.group.all_gather::<_, TrainError>(Ok(own))?;
         let Some(name) = all.into_iter().flatten().next() else { return Ok(()) };
         let Position { step, epoch, epoch_steps, .. } = self.position;

@@ -17,6 +17,9 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
         TrainError::SilentRank { .. } => {
             "all ranks end, and --resume continues from the latest checkpoint"
         }
+        TrainError::OtherLauncher { .. } => {
+            "for independent runs, set --executor threads or sequential"
+        }
         TrainError::NotShared { .. } => "choose one with --output",
         TrainError::WithoutMpi => {
             "build it with `cargo build --release --features mpi`, which requires Open MPI or MPICH and \

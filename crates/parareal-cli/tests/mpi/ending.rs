@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use parareal_testing::ranks::{Ended, Launcher};
+use parareal_testing::ranks::{Ended, Launcher, hanging_in};
 
-use crate::common::{checkpoints, errors, parareal};
+use crate::common::{TINY, checkpoints, errors, parareal};
 use crate::launch::{on_a_full_disk, processes, run, send, start, start_with, wait_for_steps};
 use crate::training::{assert_close, exported};
 
@@ -147,7 +147,60 @@ fn the_launcher_of_another_mpi_is_refused() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
-    let expected = "error: 3 processes were started together, but MPI does not connect them: ";
+    let expected = "error: 3 processes were started together, but MPI does not connect them; ";
     assert!(errors(&output).starts_with(expected), "{}", errors(&output));
     assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+}
+
+/// Trains as a task of Slurm's `srun` without MPI.
+fn train_as_task(folder: &Path, flags: &[&str], more: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
+    command.current_dir(folder).arg("train").args(TINY).args(flags);
+    command.env("SLURM_STEP_NUM_TASKS", "4").envs(more.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn tasks_of_slurm_are_ranks_or_independent_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Ranks that MPI does not connect, unless another executor is set.
+    let output = train_as_task(folder, &["--output", "ranks"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+    let errors_of_ranks = errors(&output);
+    assert!(errors_of_ranks.contains("4 processes were started together"), "{errors_of_ranks}");
+    let advice = "; for independent runs, set --executor threads or sequential\n";
+    assert!(errors_of_ranks.ends_with(advice), "{errors_of_ranks}");
+    assert!(!folder.join("ranks").exists());
+    for executor in ["threads", "sequential"] {
+        let flags = ["--executor", executor, "--output", executor];
+        let output = train_as_task(folder, &flags, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    }
+    // The only rank of a launcher of MPI, within a task.
+    let output = train_as_task(folder, &["--output", "rank"], &[("PMI_SIZE", "1")]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+}
+
+#[test]
+fn the_results_of_ranks_are_complete_if_mpi_does_not_finalize() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let hangs = hanging_in("MPI_Finalize");
+    let hangs = hangs.iter().map(|(name, value)| (*name, value.to_str().unwrap()));
+    let environment: Vec<_> = hangs.chain([("PARAREAL_MPI_FINALIZE_SECONDS", "2")]).collect();
+    let arguments = [&RUN[..], &["--output", "run"]].concat();
+    let ended = start_with(folder, &[(2, &arguments[..])], None, &environment).wait();
+    let note = "MPI_Finalize has not returned within 2 s after all ranks had finished: their results are complete, but \
+                the launcher may report an error";
+    let is_noted = |rank| format!("note: rank {rank}: {note}");
+    let is_noted = |rank| ended.errors.lines().any(|line| line == is_noted(rank));
+    assert!((0..2).any(is_noted), "{}", ended.errors);
+    assert!(ended.error_lines().is_empty(), "{}", ended.errors);
+    assert!(ended.errors.contains("weights and metrics are in run"), "{}", ended.errors);
+    assert_eq!(checkpoints(&folder.join("run")).last().unwrap(), "step-00000012");
+    match Launcher::used() {
+        // It counts a rank that ends without `MPI_Finalize` as failed, and ends the others.
+        Launcher::OpenMpi => assert_eq!(ended.code, Some(1), "{}", ended.errors),
+        Launcher::Hydra => ended.assert_done(),
+    }
 }

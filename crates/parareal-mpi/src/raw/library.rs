@@ -8,6 +8,12 @@ use super::communicator::RawCommunicator;
 use super::return_code::check;
 use crate::error::MpiError;
 
+/// Ends this process without exit handlers (`_exit`).
+pub(crate) fn exit_immediately(code: i32) -> ! {
+    // SAFETY: the function has no preconditions. It does not return, and runs no code of this process.
+    unsafe { libc::_exit(code) }
+}
+
 /// True once MPI has been initialized in this process. MPI can be initialized only once.
 static STARTED: AtomicBool = AtomicBool::new(false);
 

@@ -14,5 +14,5 @@ mod request;
 mod return_code;
 
 pub(crate) use communicator::RawCommunicator;
-pub(crate) use library::Library;
+pub(crate) use library::{Library, exit_immediately};
 pub(crate) use request::{Buffers, RawRequest};

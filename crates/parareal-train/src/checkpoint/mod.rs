@@ -98,7 +98,7 @@ impl Store {
         }
         let cleared = if self.group.is_root() { clear(&partial) } else { Ok(()) };
         let written = self.group.agree(cleared).and_then(|()| {
-            let files = self.group.all_gather(self.write_shards(&partial, state))?;
+            let files = self.group.gather(self.write_shards(&partial, state))?;
             self.group.agree(match self.group.is_root() {
                 true => {
                     self.complete(&partial, position, times, data, files, notes).and_then(|()| {

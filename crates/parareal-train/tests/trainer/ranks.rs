@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parareal_testing::{ranks, sgd, test_name};
 use parareal_train::prelude::*;
@@ -93,6 +94,35 @@ fn ranks_compare_batches_before_a_checkpoint_and_after_an_evaluation() {
         assert!(group.on_root(removed).unwrap());
         group.finish().unwrap();
     });
+}
+
+#[test]
+fn a_rank_that_stops_before_it_joins_ends_all_ranks() {
+    let name = test_name!();
+    if !ranks::is_rank() {
+        let ended = ranks::run_test(3, name);
+        assert_eq!(ended.code, Some(7), "{}", ended.errors);
+        assert!(ended.errors.contains("rank 1 "), "{}", ended.errors);
+        assert!(ended.errors.contains("has not responded for 3 s"), "{}", ended.errors);
+        return;
+    }
+    // The number of the rank is not known before.
+    let variable = ranks::Launcher::used().rank_variable();
+    if std::env::var(variable).unwrap() == "1" {
+        let _world = parareal::exec::World::init().unwrap();
+        let own = std::process::id().to_string();
+        std::process::Command::new("kill").args(["-STOP", &own]).status().unwrap();
+        panic!("this rank goes on");
+    }
+    let report = |error: TrainError| {
+        #[allow(clippy::print_stderr, reason = "it is what the test reads")]
+        {
+            eprintln!("{error}");
+        }
+        7
+    };
+    drop(ProcessGroup::join_watched(Duration::from_secs(3), report));
+    panic!("joined without rank 1");
 }
 
 #[test]

@@ -23,9 +23,9 @@ pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
         *arguments;
     let flags = flags.settings;
     let mut resumed = output.clone().filter(|_| resume || resume_or_start);
-    let group = ranks::group(&flags, file.as_deref(), resumed.as_deref())?;
+    let group = ranks::group(&flags, file.as_deref(), resumed.as_deref(), timeout)?;
     ranks::together(&group, || {
-        ranks::watch(&group, timeout)?;
+        ranks::check_timeout(&group, timeout)?;
         let file = file.as_deref().map(Settings::read).transpose();
         let mut settings = flags.or(group.agree(file)?.unwrap_or_default());
         let timeline = group.agree(timeline)?;
@@ -93,7 +93,7 @@ fn train(
     introduce(group, &run, is_new);
     let mut progress = Progress::new(run.run());
     let outcome = run.train(&mut progress, &stop);
-    progress.end();
+    drop(progress);
     let outcome = outcome?;
     conclude(&outcome);
     if json {
