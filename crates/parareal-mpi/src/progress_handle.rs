@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -5,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::MpiError;
 use crate::progress_thread::{Command, Completion, Operation};
+use crate::raw::exit_immediately;
 
 /// The time to wait for an abort before the process exits on its own.
 const ABORT: Duration = Duration::from_secs(5);
@@ -60,10 +62,13 @@ impl ProgressHandle {
     /// Ends all ranks on all machines with this exit code.
     pub(crate) fn abort(&self, code: i32) -> ! {
         std::thread::sleep(FORWARD);
-        if self.submit(Command::Abort { code }).is_ok() {
-            std::thread::sleep(ABORT);
+        if self.submit(Command::Abort { code }).is_err() {
+            std::process::exit(code);
         }
-        std::process::exit(code)
+        std::thread::sleep(ABORT);
+        // A call of MPI has not returned, so exit handlers must not run.
+        let _ = std::io::stdout().flush();
+        exit_immediately(code)
     }
 
     pub(crate) fn submit(&self, command: Command) -> Result<(), MpiError> {
