@@ -8,8 +8,8 @@
 use std::fs;
 use std::io;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,51 +37,73 @@ const SAME: Duration = Duration::from_millis(500);
 /// Polling interval for interrupts.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Starts to handle signals. Returns a function that returns true once a signal has requested a stop.
-///
-/// At the first signal, a note is printed to standard error. It says at which `place` the command will stop.
-/// Without a `place`, as on the ranks of an MPI program, nothing is printed.
-pub(crate) fn watch(place: Option<&'static str>) -> impl Fn() -> bool + Sync {
-    let asked = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let ignored = ignored_at_start();
-    let heeded = |signals: &'static [i32]| signals.iter().filter(|&&signal| !ignored(signal));
-    let registered = heeded(INTERRUPTS)
-        .map(|&signal| (signal, &interrupted))
-        .chain(heeded(INTERRUPTS).chain(heeded(WARNINGS)).map(|&signal| (signal, &asked)))
-        .try_for_each(|(signal, set)| flag::register(signal, Arc::clone(set)).map(drop));
-    let watched = registered.and_then(|()| listen(Arc::clone(&asked), interrupted, place));
-    if let Err(error) = watched {
-        note(&format!(
-            "note: cannot handle signals, so they may stop the program immediately: {error}"
-        ));
-    }
-    move || asked.load(Ordering::Relaxed)
+/// The signals that this process has received.
+pub(crate) struct Signals {
+    asked: Arc<AtomicBool>,
+    place: Arc<OnceLock<&'static str>>,
 }
 
-/// Starts a thread that prints a note at the first signal, and ends the process at a second interrupt.
-fn listen(
-    asked: Arc<AtomicBool>,
-    interrupted: Arc<AtomicBool>,
-    place: Option<&'static str>,
-) -> io::Result<()> {
-    let (mut place, mut first) = (place, None::<Instant>);
-    let answer = move || loop {
-        thread::sleep(PERIOD);
-        if asked.load(Ordering::Relaxed)
-            && let Some(place) = place.take()
-        {
-            note(&format!("stopping {place}; press Ctrl-C again to stop immediately"));
+impl Signals {
+    /// Starts to handle signals. From now on, only a second interrupt ends the process.
+    pub(crate) fn handle() -> Self {
+        let (asked, place) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let ignored = ignored_at_start();
+        let heeded = |signals: &'static [i32]| signals.iter().filter(|&&signal| !ignored(signal));
+        let registered = heeded(INTERRUPTS)
+            .map(|&signal| (signal, &interrupted))
+            .chain(heeded(INTERRUPTS).chain(heeded(WARNINGS)).map(|&signal| (signal, &asked)))
+            .try_for_each(|(signal, set)| flag::register(signal, Arc::clone(set)).map(drop));
+        let this = Self { asked, place };
+        if let Err(error) = registered.and_then(|()| this.listen(interrupted)) {
+            note(&format!(
+                "note: cannot handle signals, so they may stop the program immediately: {error}"
+            ));
         }
-        if interrupted.swap(false, Ordering::Relaxed) {
-            match first {
-                None => first = Some(Instant::now()),
-                Some(first) if first.elapsed() < SAME => {}
-                Some(_) => process::exit(130),
+        this
+    }
+
+    /// Prints a note at the first signal, which says at which `place` the command will stop. Without this call, as on the
+    /// ranks of an MPI program, nothing is printed.
+    pub(crate) fn announce(&self, place: &'static str) {
+        let _ = self.place.set(place);
+    }
+
+    /// Returns true once a signal has requested a stop.
+    pub(crate) fn have_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Starts a thread that prints a note at the first signal, and ends the process at a second interrupt.
+    fn listen(&self, interrupted: Arc<AtomicBool>) -> io::Result<()> {
+        let (asked, place) = (Arc::clone(&self.asked), Arc::clone(&self.place));
+        let (mut is_announced, mut first) = (false, None::<Instant>);
+        let answer = move || loop {
+            thread::sleep(PERIOD);
+            if asked.load(Ordering::Relaxed)
+                && !is_announced
+                && let Some(place) = place.get()
+            {
+                note(&format!("stopping {place}; press Ctrl-C again to stop immediately"));
+                is_announced = true;
             }
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(answer).map(drop)
+            if interrupted.swap(false, Ordering::Relaxed) {
+                match first {
+                    None => first = Some(Instant::now()),
+                    Some(first) if first.elapsed() < SAME => {}
+                    Some(_) => process::exit(130),
+                }
+            }
+        };
+        thread::Builder::new().name("signals".into()).spawn(answer).map(drop)
+    }
+}
+
+/// Starts to handle signals. Returns a function that returns true once one has requested a stop, at this place.
+pub(crate) fn watch(place: &'static str) -> impl Fn() -> bool + Sync {
+    let signals = Signals::handle();
+    signals.announce(place);
+    move || signals.have_asked()
 }
 
 /// Returns a function that returns true for a signal that was ignored when the program started.

@@ -20,7 +20,8 @@ const TIMEOUT: u64 = 600;
 const LEAST_TIMEOUT: u64 = 5;
 
 /// Returns the process group for a run. The executor is taken from the flags, the configuration file, or the
-/// folder of a resumed run, in this order.
+/// folder of a resumed run, in this order. Tasks of Slurm's `srun` for which another executor than MPI is set, by a
+/// flag or in the file, are independent runs.
 ///
 /// Ranks end once one of them has sent no heartbeat for `timeout` seconds, by default [`TIMEOUT`], even while they join;
 /// 0 disables the check. [`check_timeout`] tells whether the value is valid.
@@ -30,29 +31,37 @@ pub(crate) fn group(
     resumed: Option<&Path>,
     timeout: Option<u64>,
 ) -> Result<ProcessGroup, TrainError> {
-    let config = resumed.map(|folder| folder.join("config.toml"));
-    let files = [file, config.as_deref()].into_iter().flatten();
     // Errors in a file are ignored here and reported later, when its settings are used.
-    let executors = files.filter_map(|path| Settings::read(path).ok()?.executor);
-    let executor = flags.executor.into_iter().chain(executors).next();
-    let joins = match (executor, ProcessGroup::launched()) {
+    let read = |path: &Path| Settings::read(path).ok()?.executor;
+    let set = flags.executor.or_else(|| read(file?));
+    let recorded = || read(&resumed?.join("config.toml"));
+    let joins = match (set.or_else(recorded), ProcessGroup::launched()) {
         (Some(ExecutorKind::Mpi), _) => true,
-        // Tasks of `srun` with another executor are independent runs. Ranks of a launcher of MPI are refused together.
-        (Some(_), Some((Launcher::Slurm, _))) | (_, None | Some((_, 1))) => false,
+        (_, None | Some((_, 1))) => false,
+        (_, Some((Launcher::Slurm, _))) if set.is_some() => false,
+        // Ranks for which another executor is set are refused together.
         _ => cfg!(feature = "mpi"),
     };
-    let timeout = timeout.unwrap_or(TIMEOUT);
-    match joins {
-        true if timeout == 0 => ProcessGroup::join(),
-        true => {
+    if joins { join(timeout.unwrap_or(TIMEOUT)) } else { Ok(ProcessGroup::alone()) }
+}
+
+/// Joins the other ranks, with a limit of this number of seconds without a heartbeat; 0 disables it.
+fn join(timeout: u64) -> Result<ProcessGroup, TrainError> {
+    let joined = match timeout {
+        0 => ProcessGroup::join(),
+        _ => {
             let timeout = Duration::from_secs(timeout.max(LEAST_TIMEOUT));
             ProcessGroup::join_watched(timeout, |error| {
                 note(&format!("error: {}", advice::message(&error.into())));
                 1
             })
         }
-        false => Ok(ProcessGroup::alone()),
+    };
+    if let Err(error @ TrainError::MpiHangs { .. }) = joined {
+        note(&format!("error: {error}"));
+        ProcessGroup::exit(Ending::Failed.code().into());
     }
+    joined
 }
 
 /// Checks the value of `--timeout`.
@@ -101,12 +110,15 @@ pub(crate) fn together(
 /// Reports an invalid command line. If all ranks have the same error, one rank reports it with `print`, which
 /// shows the full error. Otherwise one rank with an error prints the short form, `message`, and its rank.
 pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
-    if !cfg!(feature = "mpi")
-        || ProcessGroup::launched().is_none_or(|(_, processes)| processes == 1)
-    {
+    let are_ranks = match ProcessGroup::launched() {
+        None | Some((_, 1)) => false,
+        Some((Launcher::Slurm, _)) if are_independent(std::env::args()) => false,
+        Some(_) => cfg!(feature = "mpi"),
+    };
+    if !are_ranks {
         return print();
     }
-    let Ok(group) = ProcessGroup::join() else { return print() };
+    let Ok(group) = join(TIMEOUT) else { return print() };
     // Ranks with a valid command line wait for this rank.
     match group.agree::<(), _>(Err(Failure::Flag(message.into()))) {
         Err(Failure::Agreed { rank: None, .. }) => print(),
@@ -118,13 +130,23 @@ pub(crate) fn refuse(message: &str, print: impl FnOnce()) {
     let _ = finish(&group, Ending::BadInput);
 }
 
+/// Returns true if the command line, which may be invalid, sets another executor than MPI.
+fn are_independent(arguments: impl Iterator<Item = String>) -> bool {
+    let mut rest = arguments.skip_while(|argument| !argument.starts_with("--executor"));
+    let value = rest.next().and_then(|flag| match flag.strip_prefix("--executor=") {
+        Some(value) => Some(value.to_string()),
+        None => rest.next(),
+    });
+    value.is_some_and(|value| value != ExecutorKind::Mpi.to_string())
+}
+
 /// Finalizes MPI. Ends the process with the exit code of `ended` if MPI hangs, because all ranks have finished then.
 fn finish(group: &ProcessGroup, ended: Ending) -> Result<(), TrainError> {
     let finished = group.finish();
     if let Err(error @ TrainError::Finalize { .. }) = &finished {
         note(&format!("note: rank {}: {error}", group.rank()));
         let _ = io::stdout().flush();
-        group.exit(ended.code().into());
+        ProcessGroup::exit(ended.code().into());
     }
     finished
 }

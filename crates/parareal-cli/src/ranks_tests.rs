@@ -6,12 +6,24 @@ use parareal_testing::{ranks, test_name};
 use parareal_train::{CheckpointEvery, ExecutorKind, Observer, ProcessGroup};
 use parareal_vision::{ClassificationRun, Config, Settings};
 
-use super::together;
+use super::{are_independent, together};
 use crate::ending::Ending;
 
 /// Name of the environment variable that selects the task of a rank.
 const LIFE: &str = "PARAREAL_TEST_LIFE";
 const FOLDER: &str = "PARAREAL_TEST_FOLDER";
+
+#[test]
+fn independent_runs_set_another_executor() {
+    let are_independent = |line: &str| are_independent(line.split(' ').map(String::from));
+    for line in ["train --executor threads --x", "train --x --executor=sequential", "--executor x"]
+    {
+        assert!(are_independent(line), "{line}");
+    }
+    for line in ["train --x", "train --executor", "train --executor mpi", "train --executor=mpi"] {
+        assert!(!are_independent(line), "{line}");
+    }
+}
 
 /// Observer that panics after this step; `None` for never.
 struct Panics(Option<usize>);

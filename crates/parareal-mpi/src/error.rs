@@ -15,8 +15,8 @@ pub enum MpiError {
         /// MPI's error message.
         message: String,
     },
-    /// An MPI call that has not returned in time, although all ranks have made it.
-    #[error("{call} has not returned within {seconds} s, although all ranks have called it")]
+    /// An MPI call that has not returned in time, although all ranks were about to make it.
+    #[error("{call} has not returned within {seconds} s: MPI hangs, or a rank is stopped")]
     Timeout {
         /// Name of the MPI function.
         call: &'static str,

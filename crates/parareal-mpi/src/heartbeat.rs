@@ -110,17 +110,18 @@ impl Heartbeat {
         self.world.all_gather(vec![0], &vec![1; self.world.size()?])
     }
 
-    /// Exchanges the last messages. All ranks call this after their meeting.
-    pub(crate) fn finish(mut self) {
-        while !self.has_sent() {
-            std::thread::yield_now();
+    /// Exchanges the last messages. All ranks call this after their meeting until it returns true.
+    pub(crate) fn finish(&mut self) -> bool {
+        self.receive();
+        if !self.has_sent() {
+            return false;
         }
-        self.message[0] = 1;
-        self.send();
-        while self.receiving.is_some() || !self.has_sent() {
-            self.receive();
-            std::thread::yield_now();
+        let is_last_sent = self.message[0] == 1;
+        if !is_last_sent {
+            self.message[0] = 1;
+            self.send();
         }
+        is_last_sent && self.receiving.is_none()
     }
 
     /// Returns true if no message is being sent.

@@ -66,6 +66,7 @@ pub(crate) fn run(started: &Sender<Result<Memberships, MpiError>>, commands: &Re
         Ok((mut thread, memberships)) => {
             if started.send(Ok(memberships)).is_ok() {
                 thread.run(commands);
+                thread.prepare_to_finalize(commands);
             }
             // Finalizing waits for the other ranks, so it is only done on request.
             if let Some(_met) = thread.finalizes {
@@ -186,16 +187,13 @@ impl ProgressThread {
                 }
             }
             Command::Abort { code } => self.library.abort(code),
-            Command::Finalize { met } => {
-                self.prepare_to_finalize(&met);
-                self.finalizes = Some(met);
-            }
+            Command::Finalize { met } => self.finalizes = Some(met),
         }
     }
 
-    /// Completes all operations, and waits for the other ranks while heartbeats are exchanged. `met` gets a message when
-    /// all are here.
-    fn prepare_to_finalize(&mut self, met: &Sender<()>) {
+    /// Completes all operations, and waits for the other ranks while heartbeats are exchanged, if MPI is to be finalized.
+    fn prepare_to_finalize(&mut self, commands: &Receiver<Command>) {
+        let Some(met) = self.finalizes.take() else { return };
         if let Some(heartbeat) = &self.heartbeat {
             match heartbeat.meeting() {
                 Ok(meeting) => self.requests.push((meeting, u64::MAX, Box::new(drop))),
@@ -208,11 +206,23 @@ impl ProgressThread {
             if let Some(heartbeat) = &mut self.heartbeat {
                 heartbeat.beat();
             }
+            self.abort_on_command(commands);
             std::thread::yield_now();
         }
         let _ = met.send(());
-        if let Some(heartbeat) = self.heartbeat.take() {
-            heartbeat.finish();
+        if let Some(mut heartbeat) = self.heartbeat.take() {
+            while !heartbeat.finish() {
+                self.abort_on_command(commands);
+                std::thread::yield_now();
+            }
+        }
+        self.finalizes = Some(met);
+    }
+
+    /// Ends all ranks if that is the next command. Other commands are too late.
+    fn abort_on_command(&self, commands: &Receiver<Command>) {
+        if let Ok(Command::Abort { code }) = commands.try_recv() {
+            self.library.abort(code);
         }
     }
 

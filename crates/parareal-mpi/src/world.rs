@@ -17,8 +17,9 @@ const START: Duration = Duration::from_secs(60);
 /// The time that MPI has to finalize once all ranks have called [`World::finalize`]. With UCX over TCP it may never
 /// return: <https://github.com/openucx/ucx/issues/8738>.
 const FINALIZE: Duration = Duration::from_secs(30);
-/// The environment variables that override [`START`] and [`FINALIZE`], in seconds.
+/// The environment variable that overrides [`START`], in seconds.
 const START_SECONDS: &str = "PARAREAL_MPI_START_SECONDS";
+/// The environment variable that overrides [`FINALIZE`], in seconds.
 const FINALIZE_SECONDS: &str = "PARAREAL_MPI_FINALIZE_SECONDS";
 
 /// All ranks that were started together, and this process as one of them.
@@ -85,7 +86,8 @@ impl World {
     /// without a color. All ranks must make these calls in the same order.
     ///
     /// # Errors
-    /// If MPI fails, or [`MpiError::Timeout`] if it does not return in the time that ranks have to start.
+    /// If MPI fails, or [`MpiError::Timeout`] if it does not return in the time that ranks have to start. The process
+    /// should then end by [`World::exit`].
     pub fn split(&self, color: Option<u32>) -> Result<Option<Communicator>, MpiError> {
         // The split blocks the progress thread, and with it the heartbeats of this rank, until all ranks have called it.
         let all = Communicator::new(self.own, self.progress.clone());
@@ -166,19 +168,23 @@ impl World {
 
     /// Ends this process with this exit code, without the exit handlers of its libraries, which could access the memory of
     /// an MPI call that has not returned ([`MpiError::Timeout`]). Files should be flushed before.
-    pub fn exit(&self, code: i32) -> ! {
+    pub fn exit(code: i32) -> ! {
         exit_immediately(code)
     }
 }
 
 /// Returns the value of an environment variable in seconds, or the default.
 fn limit(name: &str, default: Duration) -> Result<Duration, MpiError> {
-    let Ok(text) = std::env::var(name) else { return Ok(default) };
-    text.parse().map(Duration::from_secs).map_err(|_| {
-        MpiError::Start(format!(
-            "invalid value `{text}` for {name}: expected a whole number of seconds"
-        ))
-    })
+    std::env::var(name).map_or(Ok(default), |text| parse_limit(name, &text))
+}
+
+fn parse_limit(name: &str, text: &str) -> Result<Duration, MpiError> {
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err(MpiError::Start(format!(
+            "invalid value `{text}` for {name}: expected a whole number of seconds, at least 1"
+        ))),
+    }
 }
 
 fn timed_out(call: &'static str, limit: Duration) -> MpiError {
@@ -195,4 +201,20 @@ fn receive_within<T>(limit: Duration, receiver: &Receiver<T>) -> Result<T, RecvT
         }
     }
     Err(RecvTimeoutError::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_whole_seconds() {
+        assert_eq!(parse_limit("L", "7"), Ok(Duration::from_secs(7)));
+        for text in ["0", "", "1.5", "-1", "99999999999999999999"] {
+            let error = parse_limit("L", text).unwrap_err().to_string();
+            let expected =
+                format!("invalid value `{text}` for L: expected a whole number of seconds");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use parareal_run::{FORMAT_VERSION, OLDEST_FORMAT};
 use parareal_text::{OneLine, one_line};
 use thiserror::Error;
 
-use crate::{BatchIndex, SourceError};
+use crate::{BatchIndex, Launcher, SourceError};
 
 /// Reason why a run cannot start or has failed. Every message is one line.
 #[derive(Debug, Error)]
@@ -79,6 +79,8 @@ pub enum TrainError {
     OtherLauncher {
         /// The number of processes.
         processes: usize,
+        /// Their launcher.
+        launcher: Launcher,
     },
     /// A run that another process is working on.
     #[error("another process is training in {path}; wait for it, or stop it", path = OneLine(path))]
@@ -261,10 +263,19 @@ pub enum TrainError {
     /// An MPI that hangs after all ranks have called [`ProcessGroup::finish`](crate::ProcessGroup::finish), when their work
     /// is done.
     #[error(
-        "MPI_Finalize has not returned within {seconds} s after all ranks had finished: their results are complete, but \
-         the launcher may report an error"
+        "MPI_Finalize has not returned within {seconds} s after all ranks had finished: nothing is lost, but the launcher \
+         may report an error"
     )]
     Finalize {
+        /// The limit in seconds.
+        seconds: u64,
+    },
+    /// An MPI call that does not return, although all ranks were about to make it. The process should end by
+    /// [`ProcessGroup::exit`](crate::ProcessGroup::exit).
+    #[error("{call} has not returned within {seconds} s: MPI hangs, or a rank is stopped")]
+    MpiHangs {
+        /// Name of the MPI function.
+        call: &'static str,
         /// The limit in seconds.
         seconds: u64,
     },
@@ -364,6 +375,7 @@ impl TrainError {
             | Self::EvaluationDiverged { .. }
             | Self::SilentRank { .. }
             | Self::Finalize { .. }
+            | Self::MpiHangs { .. }
             | Self::File { .. }
             | Self::Source { .. }
             | Self::Picture { .. } => false,

@@ -55,7 +55,7 @@ impl Resources {
     }
 }
 
-/// The tag of messages to rank 0.
+/// The tag of messages to rank 0. Nothing else is sent from one rank to another in the communicator of a group.
 #[cfg(feature = "mpi")]
 const TAG: i32 = 0;
 
@@ -63,9 +63,9 @@ const TAG: i32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Launcher {
-    /// A launcher of MPI: `mpirun`, `mpiexec`, or `srun --mpi=pmi2`.
+    /// A launcher of MPI: `mpirun` or `mpiexec`.
     Mpi,
-    /// Another kind of `srun`, whose processes may be ranks or independent of each other.
+    /// Slurm's `srun`, whose tasks may be ranks or independent of each other.
     Slurm,
 }
 
@@ -138,11 +138,12 @@ impl ProcessGroup {
 
     #[cfg(feature = "mpi")]
     fn of_world(world: World) -> Result<Self, TrainError> {
-        let processes = Self::launched().map_or(1, |(_, processes)| processes);
-        if world.size() == 1 && processes > 1 {
+        if let Some((launcher, processes @ 2..)) = Self::launched()
+            && world.size() == 1
+        {
             // Each process would train on its own, all of them in the same folder.
             let _ = world.finalize();
-            return Err(TrainError::OtherLauncher { processes });
+            return Err(TrainError::OtherLauncher { processes, launcher });
         }
         let all = world.split(Some(0)).map_err(failed)?.expect("all are in it");
         let (on_machine, beside) = (world.machine().rank(), world.machine().size());
@@ -182,14 +183,13 @@ impl ProcessGroup {
     /// the environment variables of Open MPI, MPICH or Slurm; `None` without them.
     #[must_use]
     pub fn launched() -> Option<(Launcher, usize)> {
-        // A launcher of MPI may itself be a task of Slurm.
-        let variables = [
-            (Launcher::Mpi, "OMPI_COMM_WORLD_SIZE"),
-            (Launcher::Mpi, "PMI_SIZE"),
-            (Launcher::Slurm, "SLURM_STEP_NUM_TASKS"),
-        ];
-        let mut told = variables.into_iter();
-        told.find_map(|(launcher, name)| Some((launcher, std::env::var(name).ok()?.parse().ok()?)))
+        let number = |name| std::env::var(name).ok()?.parse().ok();
+        let tasks = number("SLURM_STEP_NUM_TASKS");
+        // A launcher of MPI may itself be a task of Slurm. `srun --mpi=pmi2` sets both PMI_SIZE and the number of tasks.
+        let ranks = number("OMPI_COMM_WORLD_SIZE");
+        let ranks = ranks.or_else(|| number("PMI_SIZE").filter(|_| number("PMI_SIZE") != tasks));
+        let of_mpi = ranks.map(|ranks| (Launcher::Mpi, ranks));
+        of_mpi.or(tasks.map(|tasks| (Launcher::Slurm, tasks)))
     }
 
     /// Returns true if these are ranks of an MPI program, even if there is only one.
@@ -278,12 +278,11 @@ impl ProcessGroup {
     }
 
     /// Ends this process immediately with this exit code, without exit handlers, which must not run while MPI hangs
-    /// ([`TrainError::Finalize`]). Files and standard output should be flushed before.
-    pub fn exit(&self, code: i32) -> ! {
+    /// ([`TrainError::Finalize`], [`TrainError::MpiHangs`]). Files and standard output should be flushed before.
+    pub fn exit(code: i32) -> ! {
         #[cfg(feature = "mpi")]
-        if let Some((world, _)) = &self.inner.ranks {
-            world.exit(code);
-        }
+        World::exit(code);
+        #[cfg(not(feature = "mpi"))]
         std::process::exit(code)
     }
 
@@ -342,8 +341,8 @@ impl ProcessGroup {
         Ok(own)
     }
 
-    /// Returns how many processes have set each flag. Unlike [`Self::gather_on_all`], this takes no more memory or traffic per process
-    /// if there are more of them.
+    /// Returns how many processes have set each flag. Unlike [`Self::gather_on_all`], this takes no more memory or
+    /// traffic per process if there are more of them.
     fn count<const K: usize>(&self, own: [bool; K]) -> Result<[usize; K], TrainError> {
         #[cfg(feature = "mpi")]
         if let Some((_, all)) = &self.inner.ranks {
@@ -409,7 +408,8 @@ impl ProcessGroup {
     /// [`Self::all_gather`], the traffic of the other ranks does not grow with their number.
     ///
     /// # Errors
-    /// The same as for [`Self::all_gather`].
+    /// If any process has failed, or MPI fails, the same as for [`Self::all_gather`]; on rank 0 alone, if another rank
+    /// runs another version of the program.
     pub fn gather<T, E>(&self, own: Result<T, E>) -> Result<Vec<T>, E>
     where
         T: Serialize + DeserializeOwned,
@@ -525,7 +525,10 @@ impl ProcessGroup {
 
 #[cfg(feature = "mpi")]
 fn failed(error: MpiError) -> TrainError {
-    TrainError::ranks(&error.to_string())
+    match error {
+        MpiError::Timeout { call, seconds } => TrainError::MpiHangs { call, seconds },
+        error => TrainError::ranks(&error.to_string()),
+    }
 }
 
 fn other_version() -> TrainError {

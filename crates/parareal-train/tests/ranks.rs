@@ -81,6 +81,31 @@ fn ranks_train_save_resume_and_evaluate_as_one_process() {
     });
 }
 
+#[test]
+fn the_first_rank_gathers_values_unless_a_rank_fails() {
+    ranks::on_ranks(&[1, 3], test_name!(), || {
+        let group = ProcessGroup::join().unwrap();
+        let (rank, size) = (group.rank(), group.size());
+        // Values of different lengths.
+        let own = "x".repeat(1000 * rank);
+        let gathered = group.gather::<_, TrainError>(Ok(own)).unwrap();
+        let lengths: Vec<usize> = gathered.iter().map(String::len).collect();
+        let expected: Vec<usize> = (0..size).map(|rank| 1000 * rank).collect();
+        assert_eq!(lengths, if rank == 0 { expected } else { Vec::new() });
+        for failing in 0..size {
+            let error = TrainError::setting("value", rank, "expected another");
+            let own = if rank == failing { Err(error) } else { Ok(rank) };
+            let error = group.gather(own).unwrap_err().to_string();
+            assert!(error.contains(&format!("invalid value `{failing}` for value")), "{error}");
+        }
+        assert_eq!(
+            group.gather::<_, TrainError>(Ok(1)).unwrap().len(),
+            if rank == 0 { size } else { 0 }
+        );
+        group.finish().unwrap();
+    });
+}
+
 /// Records the last step of this rank.
 struct Counter<'a>(&'a Cell<usize>);
 

@@ -1,6 +1,6 @@
 //! Advice for errors of training.
 
-use parareal_train::TrainError;
+use parareal_train::{Launcher, TrainError};
 
 use super::vision::of_vision;
 
@@ -17,7 +17,7 @@ pub(crate) fn of_train(error: &TrainError) -> Option<String> {
         TrainError::SilentRank { .. } => {
             "all ranks end, and --resume continues from the latest checkpoint"
         }
-        TrainError::OtherLauncher { .. } => {
+        TrainError::OtherLauncher { launcher: Launcher::Slurm, .. } => {
             "for independent runs, set --executor threads or sequential"
         }
         TrainError::NotShared { .. } => "choose one with --output",

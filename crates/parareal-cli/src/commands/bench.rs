@@ -68,10 +68,10 @@ pub(crate) fn run(flags: &arguments::Bench) -> Result<Ending, Failure> {
     let rounds = 2 + flags.subnetworks.iter().filter(|&&count| count != 1).count();
     let template = "{pos} of {len}, {elapsed}: {wide_msg}";
     let mut status = StatusLine::with_template(rounds as u64, template);
-    let mut rounds = 0..;
+    let mut begun = 0;
     let benched = bench.run(&mut |next| {
-        let done = rounds.next().unwrap_or_default();
-        status.show_after(Duration::ZERO, done, || format!("measuring {next}"));
+        status.show_after(Duration::ZERO, begun, || format!("measuring {next}"));
+        begun += 1;
     });
     drop(status);
     let benched = benched?;

@@ -19,7 +19,7 @@ use super::inspection_text::{as_json, as_text};
 pub(crate) fn fetch(arguments: Fetch) -> Result<Ending, Failure> {
     let Fetch { name, data_dir, from, json } = arguments;
     let name: DatasetName = name.parse()?;
-    let stop = interrupt::watch(Some("and keeping the partial download"));
+    let stop = interrupt::watch("and keeping the partial download");
     let mut progress = Progress::default();
     let mut events = |event: FetchEvent<'_>| progress.show(event);
     let mut job = Job { options: FetchOptions::default(), stop: &stop, events: &mut events };

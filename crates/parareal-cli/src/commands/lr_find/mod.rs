@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
 /// Runs the test and shows its progress.
 fn tested(config: &Config, test: &RangeTest) -> Result<RangeTestResult, Failure> {
     let mut status = StatusLine::new(test.steps as u64);
-    let stop = interrupt::watch(Some("after this step"));
+    let stop = interrupt::watch("after this step");
     let (mut done, begun) = (0, Instant::now());
     let mut on_step = |&RangeTestStep { learning_rate, loss, .. }: &RangeTestStep| {
         done += 1;

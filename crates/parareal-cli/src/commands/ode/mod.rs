@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: Ode) -> Result<Ending, Failure> {
     let plot = arguments.plot.as_deref();
     let plot = plot.map(|path| OutputFile::new(path, &[Format::Svg], arguments.overwrite));
     let plot = plot.transpose()?;
-    let study = match study(setup, interrupt::watch(Some("after this iteration"))) {
+    let study = match study(setup, interrupt::watch("after this iteration")) {
         Err(OdeError::Cancelled) => return Ok(Ending::Interrupted),
         study => study?,
     };

@@ -5,7 +5,7 @@ mod progress;
 use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
-use parareal_train::{Observer, Outcome, ProcessGroup, StepTimeline};
+use parareal_train::{Launcher, Observer, Outcome, ProcessGroup, StepTimeline};
 use parareal_vision::{ClassificationRun, Config, Preparation, Settings};
 
 use progress::Progress;
@@ -14,8 +14,9 @@ use crate::arguments::Train;
 use crate::commands::loading::Loading;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::interrupt::Signals;
 use crate::output::{amount, count, duration, note, percent, program, result, shell_word, table};
-use crate::{interrupt, network_text, ranks};
+use crate::{network_text, ranks};
 
 pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
     let timeline = timeline(&arguments);
@@ -23,7 +24,12 @@ pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
         *arguments;
     let flags = flags.settings;
     let mut resumed = output.clone().filter(|_| resume || resume_or_start);
+    // A batch system may stop the ranks while they wait for each other.
+    let signals = Signals::handle();
     let group = ranks::group(&flags, file.as_deref(), resumed.as_deref(), timeout)?;
+    if !group.is_ranks() {
+        signals.announce("after this step");
+    }
     ranks::together(&group, || {
         ranks::check_timeout(&group, timeout)?;
         let file = file.as_deref().map(Settings::read).transpose();
@@ -35,7 +41,7 @@ pub(crate) fn run(arguments: Box<Train>) -> Result<Ending, Failure> {
                 false => resumed = None,
             }
         }
-        train(&group, settings, resumed, output, timeline, json)
+        train(&group, settings, resumed, output, timeline, json, &signals)
     })
 }
 
@@ -66,8 +72,9 @@ fn train(
     output: Option<PathBuf>,
     timeline: Option<StepTimeline>,
     json: bool,
+    signals: &Signals,
 ) -> Result<Ending, Failure> {
-    let stop = interrupt::watch((!group.is_ranks()).then_some("after this step"));
+    let stop = || signals.have_asked();
     let is_new = resumed.is_none();
     let loading = Loading::default();
     let preparation: &dyn Preparation = if group.is_root() { &loading } else { &() };
@@ -210,9 +217,10 @@ fn conclude(outcome: &Outcome) {
     if outcome.interrupted {
         let step = outcome.steps;
         let folder = shell_word(&outcome.output);
-        let launcher = match outcome.traffic.len() {
-            0 => String::new(),
-            ranks => format!("mpirun -n {ranks} "),
+        let launcher = match (outcome.traffic.len(), ProcessGroup::launched()) {
+            (0, _) => String::new(),
+            (ranks, Some((Launcher::Slurm, _))) => format!("srun -n {ranks} "),
+            (ranks, _) => format!("mpirun -n {ranks} "),
         };
         let is_distilling = step == 0;
         let place = match is_distilling {
