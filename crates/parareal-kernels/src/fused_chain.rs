@@ -147,7 +147,7 @@ impl Operands {
 }
 
 /// Returns the sizes of all convolutions, or `None` if they do not match or are not supported.
-fn geometries(
+pub(crate) fn geometries(
     input: &Tensor<4>,
     layers: &[PreactivationConv],
     residual: &Residual<'_>,
