@@ -137,7 +137,9 @@ impl Units {
         }
         let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (&self.device, self.dtype));
         let vjp = Vjp::new(state.clone());
-        values.push(state.into_data());
+        // A copy, because CubeCL's CPU runtime returns its own memory, which the product with the cotangent overwrites.
+        let output = state.into_data();
+        values.push(TensorData::new(output.iter::<f64>().collect(), output.shape().clone()));
         let (found, mut late) = match defers {
             true => {
                 let (found, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
