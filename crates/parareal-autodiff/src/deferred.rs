@@ -9,12 +9,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
+#[cfg(feature = "cube")]
+use burn::backend::Cube;
 use burn::backend::autodiff::NodeId;
-use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Autodiff, Flex};
+use burn::backend::{DispatchTensor, Flex};
 use burn::tensor::Tensor;
 
-use crate::record::FlexTensor;
+use crate::record::GraphBackend;
 
 thread_local! {
     /// The deferred gradients of the current scope; `None` outside every scope.
@@ -24,7 +25,21 @@ thread_local! {
 /// A gradient still to be computed.
 struct Job {
     weight: NodeId,
-    compute: Box<dyn FnOnce() -> Option<FlexTensor> + Send>,
+    compute: Box<dyn FnOnce() -> Option<Gradient> + Send>,
+}
+
+/// A gradient of any rank, outside every graph.
+#[derive(Debug)]
+struct Gradient {
+    tensor: DispatchTensor,
+    add: fn(DispatchTensor, DispatchTensor) -> DispatchTensor,
+}
+
+impl Gradient {
+    fn new<const D: usize>(gradient: Tensor<D>) -> Self {
+        let add = |a, b| (Tensor::<D>::from_dispatch(a) + Tensor::from_dispatch(b)).into_dispatch();
+        Self { tensor: gradient.into_dispatch(), add }
+    }
 }
 
 /// Weight gradients that are still to be computed, with all operands that they need.
@@ -39,7 +54,7 @@ impl fmt::Debug for DeferredGradients {
 
 /// Weight gradients, keyed by weight.
 #[derive(Debug, Default)]
-pub struct WeightGradients(HashMap<NodeId, FlexTensor>);
+pub struct WeightGradients(HashMap<NodeId, Gradient>);
 
 /// Runs a backward pass in which operations may [`defer`] their weight gradients. Returns its result and the
 /// deferred gradients.
@@ -84,15 +99,19 @@ pub fn is_deferring() -> bool {
 ///
 /// Call it in the backward pass of an operation if [`is_deferring`] returns true. The weight must be a leaf
 /// of its graph, because the rest of the backward pass does not receive its gradient. If `compute` returns
-/// `None`, this operation contributes nothing to the gradient of the weight.
+/// `None`, this operation contributes nothing to the gradient of the weight. `D` is the rank of the weight.
 ///
 /// # Panics
 /// If called outside of [`defer_weight_gradients`].
-pub fn defer(weight: NodeId, compute: impl FnOnce() -> Option<FlexTensor> + Send + 'static) {
+pub fn defer<const D: usize>(
+    weight: NodeId,
+    compute: impl FnOnce() -> Option<Tensor<D>> + Send + 'static,
+) {
     SCOPE.with_borrow_mut(|scope| {
         let jobs =
             scope.as_mut().expect("gradients can be deferred only within `defer_weight_gradients`");
-        jobs.push(Job { weight, compute: Box::new(compute) });
+        let compute = Box::new(move || compute().map(Gradient::new));
+        jobs.push(Job { weight, compute });
     });
 }
 
@@ -105,14 +124,14 @@ impl DeferredGradients {
     /// Computes the deferred gradients. The gradient of a weight that several operations use is the sum of
     /// their contributions.
     pub fn compute(self) -> WeightGradients {
-        let mut gradients: HashMap<NodeId, FlexTensor> = HashMap::with_capacity(self.0.len());
+        let mut gradients: HashMap<NodeId, Gradient> = HashMap::with_capacity(self.0.len());
         for Job { weight, compute } in self.0 {
-            let Some(gradient) = compute() else { continue };
-            let gradient = match gradients.remove(&weight) {
-                Some(sum) => Flex::float_add(sum, gradient),
-                None => gradient,
+            let Some(Gradient { tensor, add }) = compute() else { continue };
+            let tensor = match gradients.remove(&weight) {
+                Some(sum) => add(sum.tensor, tensor),
+                None => tensor,
             };
-            gradients.insert(weight, gradient);
+            gradients.insert(weight, Gradient { tensor, add });
         }
         WeightGradients(gradients)
     }
@@ -124,21 +143,30 @@ impl WeightGradients {
         if self.0.is_empty() || !weight.device().is_autodiff() {
             return None;
         }
-        let weight = weight.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
-        let gradient = self.0.remove(&weight.node().id())?;
-        Some(Tensor::from_primitive::<Flex>(gradient))
+        let gradient = self.0.remove(&node_of(weight)?)?;
+        Some(Tensor::from_dispatch(gradient.tensor))
     }
+}
+
+/// Returns the node of a tensor in a graph. Returns `None` if its backend has no operations that defer gradients.
+fn node_of<const D: usize>(tensor: &Tensor<D>) -> Option<NodeId> {
+    let node = Flex::into_parts(tensor.clone()).map(|(_, node)| node);
+    #[cfg(feature = "cube")]
+    let node = node.or_else(|| Cube::into_parts(tensor.clone()).map(|(_, node)| node));
+    Some(node??.id())
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::backend::Autodiff;
     use burn::backend::autodiff::checkpoint::base::Checkpointer;
     use burn::backend::autodiff::grads::Gradients;
     use burn::backend::autodiff::ops::{Backward, Ops};
+    use burn::backend::ops::FloatTensorOps;
     use burn::tensor::Device;
 
     use super::*;
-    use crate::{Vjp, record};
+    use crate::{FlexTensor, Vjp, record};
 
     /// `input · weight`, element by element.
     fn multiply(input: &Tensor<1>, weight: &Tensor<1>) -> Tensor<1> {
@@ -148,7 +176,7 @@ mod tests {
         let [a, b] = [input, weight]
             .map(|tensor| tensor.clone().inner().try_into_primitive::<Flex>().unwrap());
         let output = Flex::float_mul(a.clone(), b.clone());
-        record(Multiply, parents, [a, b], output)
+        record::<Flex, _, 2, 1>(Multiply, parents, [a, b], output)
     }
 
     #[derive(Debug)]
@@ -172,7 +200,7 @@ mod tests {
             if let Some(b) = b {
                 let compute = move || Flex::float_mul(gradient, input);
                 match is_deferring() {
-                    true => defer(b.id, move || Some(compute())),
+                    true => defer(b.id, move || Some(Flex::constant::<1>(compute()))),
                     false => gradients.register::<Flex>(b.id, compute()),
                 }
             }

@@ -4,7 +4,7 @@
 //! - [`defer_weight_gradients`] runs a backward pass and postpones weight gradients, because nothing else in
 //!   the pass depends on them.
 //! - [`record`], [`is_deferring`] and [`defer`] are for crates that add operations with a
-//!   hand-written backward pass to a graph on Burn's CPU backend.
+//!   hand-written backward pass to a graph on Burn's CPU backend, or with the feature `cube` on CubeCL's devices.
 //! - [`with_replica_sum`] lets operations such as batch normalization depend on the samples of all replicas.
 
 mod deferred;
@@ -15,7 +15,7 @@ mod vjp;
 pub use deferred::{
     DeferredGradients, WeightGradients, defer, defer_weight_gradients, is_deferring,
 };
-pub use record::{FlexTensor, record};
+pub use record::{FlexTensor, GraphBackend, record};
 pub use replica_sum::{ReplicaSum, replica_sum, sum_over_replicas, with_replica_sum};
 pub use vjp::Vjp;
 

@@ -8,13 +8,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
-use burn::backend::{Autodiff, Flex};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::record::{FlexTensor, record};
+use crate::record::{FlexTensor, GraphBackend, record};
 
 /// Sums over the replicas of a network.
 pub trait ReplicaSum {
@@ -75,14 +75,8 @@ pub fn sum_over_replicas<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if replica_sum().is_none() {
         return tensor;
     }
-    let (values, node): (FlexTensor, Option<NodeGuard>) = if tensor.device().is_autodiff() {
-        let tensor = tensor.try_into_primitive::<Autodiff<Flex>>().expect("a tensor on the CPU");
-        let (values, node) = tensor.into_parts();
-        (values, Some(node))
-    } else {
-        (tensor.try_into_primitive::<Flex>().expect("a tensor on the CPU"), None)
-    };
-    record(SumBackward, [node], (), summed(values))
+    let (values, node) = Flex::into_parts(tensor).expect("a tensor on the CPU");
+    record::<Flex, _, 1, D>(SumBackward, [node], (), summed(values))
 }
 
 /// Returns the sum of a tensor over the replicas.

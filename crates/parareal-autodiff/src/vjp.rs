@@ -60,7 +60,9 @@ impl<const D: usize> Vjp<D> {
             return Self(Graph::Other(output));
         };
         let cotangent = CotangentSlot::default();
-        let root = record(SeedCotangent, [Some(end.node())], cotangent.clone(), placeholder());
+        let parents = [Some(end.node())];
+        let root =
+            record::<Flex, _, 1, 1>(SeedCotangent, parents, cotangent.clone(), placeholder());
         Self(Graph::Flex { root, cotangent, shape, dtype })
     }
 

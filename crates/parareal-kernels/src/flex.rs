@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
+use burn::backend::Flex;
 use burn::backend::autodiff::ops::NodeGuard;
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::bf16;
-use parareal_autodiff::FlexTensor;
+use parareal_autodiff::{FlexTensor, GraphBackend};
 
 use crate::cpu::element::Element;
 
@@ -23,9 +23,14 @@ pub(crate) fn is_fused_state<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex() && !is_composed()
+}
+
+/// Returns true if the environment variable `PARAREAL_KERNELS` selects Burn's own operations.
+pub(crate) fn is_composed() -> bool {
     static COMPOSED: LazyLock<bool> =
         LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));
-    tensor.device() == Device::flex() && !*COMPOSED
+    *COMPOSED
 }
 
 /// The environment variable whose value `composed` selects Burn's own operations.
@@ -98,14 +103,7 @@ impl Operand {
     }
 
     fn converted<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        let (values, node) = match tensor.device().is_autodiff() {
-            true => {
-                let tensor = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
-                let (values, node) = tensor.into_parts();
-                (values, Some(node))
-            }
-            false => (tensor.clone().try_into_primitive::<Flex>().ok()?, None),
-        };
+        let (values, node) = Flex::into_parts(tensor.clone())?;
         Some(Self { values: to_contiguous(values), node })
     }
 

@@ -3,6 +3,8 @@
 use burn::tensor::Tensor;
 
 use crate::conv::{ConvOptions, PreactivationConv};
+#[cfg(feature = "cube")]
+use crate::cube;
 use crate::fused_chain::{self, Residual};
 use crate::normalization::{ChannelStatistics, Normalization};
 use crate::{composed, flex, fused_depthwise, fused_resample};
@@ -10,7 +12,7 @@ use crate::{composed, flex, fused_depthwise, fused_resample};
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
 /// On Burn's CPU backend with states in 32-bit floats or bfloat16, two to four normalized layers are one fused operation;
-/// see [`preactivation_conv2d`].
+/// see [`preactivation_conv2d`]. On CubeCL's devices (feature `cube`) this holds for 32-bit floats.
 ///
 /// # Shapes
 /// Input and output: `[batch, height, width, channels]`.
@@ -24,7 +26,7 @@ pub fn residual(
     layers: Vec<PreactivationConv>,
 ) -> (Tensor<4>, Vec<ChannelStatistics>) {
     if let 2..=4 = layers.len()
-        && let Some(done) = fused_chain::chain(&input, &layers, &Residual::Input)
+        && let Some(done) = fused(&input, &layers, &Residual::Input)
     {
         return done;
     }
@@ -47,7 +49,8 @@ pub fn residual(
 ///
 /// On Burn's CPU backend with 32-bit floats, this is one fused operation. The normalized input
 /// exists only in the cache, and the backward pass recomputes it. Input and residual may also be in bfloat16, and the
-/// result then is as well. On other backends and with other precisions, Burn's own operations are used.
+/// result then is as well. The operation is also fused for 32-bit floats on CubeCL's devices (feature `cube`). On other
+/// backends and with other precisions, Burn's own operations are used.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, in_channels]`
@@ -71,13 +74,42 @@ pub fn preactivation_conv2d(
         weight: weight.clone(),
         options,
     };
-    if let Some((output, mut statistics)) = fused_chain::chain(&input, &[layer], &added)
+    if let Some((output, mut statistics)) = fused(&input, &[layer], &added)
         && let Some(statistics) = statistics.pop()
     {
         return (output, statistics);
     }
     let operands = composed::Operands { input, weight, residual, options };
     composed::preactivation_conv2d(operands, normalization)
+}
+
+/// Applies a chain of convolutions as one operation. Returns `None` if the backend, precision or shapes are not supported.
+fn fused(
+    input: &Tensor<4>,
+    layers: &[PreactivationConv],
+    residual: &Residual<'_>,
+) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
+    fused_chain::chain(input, layers, residual).or_else(|| on_cube(input, layers, residual))
+}
+
+/// Applies a chain of convolutions on one of CubeCL's devices.
+#[cfg(feature = "cube")]
+fn on_cube(
+    input: &Tensor<4>,
+    layers: &[PreactivationConv],
+    residual: &Residual<'_>,
+) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
+    cube::chain(input, layers, residual)
+}
+
+/// Returns `None`: there are no fused operations for CubeCL's devices without the feature `cube`.
+#[cfg(not(feature = "cube"))]
+fn on_cube(
+    _: &Tensor<4>,
+    _: &[PreactivationConv],
+    _: &Residual<'_>,
+) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
+    None
 }
 
 /// Convolves channels-last images, without a bias.
@@ -91,7 +123,7 @@ pub fn preactivation_conv2d(
 /// If the shapes are not compatible.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
     let layer = PreactivationConv { normalization: None, weight: weight.clone(), options };
-    match fused_chain::chain(&input, &[layer], &Residual::None) {
+    match fused(&input, &[layer], &Residual::None) {
         Some((output, _)) => output,
         None => composed::conv2d(composed::Operands { input, weight, residual: None, options }),
     }
@@ -176,8 +208,13 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
 
 /// Returns true if operations on this state can be fused.
 ///
-/// This requires Burn's CPU backend and 32-bit floats or bfloat16, and that the environment variable
-/// `PARAREAL_KERNELS` is not `composed`.
+/// This requires Burn's CPU backend and 32-bit floats or bfloat16, or with the feature `cube` one of CubeCL's devices and
+/// 32-bit floats, and that the environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
+/// [`conv2d`], [`preactivation_conv2d`] and [`residual`] are fused.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
+    #[cfg(feature = "cube")]
+    if cube::is_fused(tensor) {
+        return true;
+    }
     flex::is_fused_state(tensor)
 }

@@ -9,7 +9,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::{DType, Tensor};
-use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
+use parareal_autodiff::{FlexTensor, GraphBackend, defer, is_deferring, record};
 
 use crate::conv::PreactivationConv;
 use crate::cpu::folded_norm::FoldedNorm;
@@ -147,7 +147,7 @@ impl Operands {
 }
 
 /// Returns the sizes of all convolutions, or `None` if they do not match or are not supported.
-fn geometries(
+pub(crate) fn geometries(
     input: &Tensor<4>,
     layers: &[PreactivationConv],
     residual: &Residual<'_>,
@@ -242,7 +242,7 @@ fn record_parents<E: StateElement, const N: usize>(
     output: FlexTensor,
 ) -> Tensor<4> {
     let parents: [_; N] = parents.try_into().expect("the caller has counted them");
-    record(ChainBackward::<E>(PhantomData), parents, state, output)
+    record::<Flex, _, N, 4>(ChainBackward::<E>(PhantomData), parents, state, output)
 }
 
 #[derive(Debug)]
@@ -285,7 +285,10 @@ impl<E: StateElement, const N: usize> Backward<Flex, N> for ChainBackward<E> {
                 let input = SavedInput::Values(input.clone());
                 let conv = SavedConv { input, ..conv.clone() };
                 let after = after.as_ref().unwrap_or(&gradient).clone();
-                defer(id, move || conv.weight_gradient::<E>(level, &after));
+                defer(id, move || {
+                    let values = conv.weight_gradient::<E>(level, &after)?;
+                    Some(Flex::constant::<4>(values))
+                });
             }
             let saved = conv.norm.as_ref().map(FoldedNorm::saved_statistics);
             let convolution = conv.convolution::<E>(&input);

@@ -7,7 +7,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::Tensor;
-use parareal_autodiff::{FlexTensor, defer, is_deferring, record};
+use parareal_autodiff::{FlexTensor, GraphBackend, defer, is_deferring, record};
 
 use crate::conv::ConvOptions;
 use crate::cpu::depthwise::Depthwise;
@@ -53,7 +53,7 @@ fn depthwise_of<E: StateElement>(
     let output = E::tensor(output, [sizes.batch, rows, columns, sizes.channels]);
     let nodes = [input.node, weight.node, residual.and_then(|residual| residual.node)];
     let state = State { sizes, input: input.values, weight: weight.values };
-    record(DepthwiseBackward::<E>(PhantomData), nodes, state, output)
+    record::<Flex, _, 3, 4>(DepthwiseBackward::<E>(PhantomData), nodes, state, output)
 }
 
 #[derive(Clone, Debug)]
@@ -96,9 +96,10 @@ impl<E: StateElement> Backward<Flex, 3> for DepthwiseBackward<E> {
         }
         if let Some(weight) = weight {
             match is_deferring() && weight.parents.is_empty() {
-                true => {
-                    defer(weight.id, move || Some(state.weight_gradient::<E>(level, &gradient)))
-                }
+                true => defer(weight.id, move || {
+                    let values = state.weight_gradient::<E>(level, &gradient);
+                    Some(Flex::constant::<4>(values))
+                }),
                 false => {
                     let values = state.weight_gradient::<E>(level, &gradient);
                     grads.register::<Flex>(weight.id, values);

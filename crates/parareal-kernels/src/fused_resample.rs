@@ -26,7 +26,8 @@ pub(crate) fn average_pool(input: &Tensor<4>) -> Option<Tensor<4>> {
 fn average_pool_of<E: StateElement>(batch: usize, sizes: Resample, input: Operand) -> Tensor<4> {
     let output = sizes.restrict(E::slice(&input.values), 0.25);
     let output = E::tensor(output, [batch, sizes.height, sizes.width, sizes.channels]);
-    record(AveragePoolBackward::<E>(PhantomData), [input.node], (batch, sizes), output)
+    let backward = AveragePoolBackward::<E>(PhantomData);
+    record::<Flex, _, 1, 4>(backward, [input.node], (batch, sizes), output)
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ fn add_upsampled_of<E: StateElement>(
     let output = sizes.prolong(E::slice(&input.values), 1.0, Some(E::slice(&residual.values)));
     let nodes = [input.node, residual.node];
     let backward = UpsampleBackward::<E>(PhantomData);
-    record(backward, nodes, (batch, sizes), E::tensor(output, shape))
+    record::<Flex, _, 2, 4>(backward, nodes, (batch, sizes), E::tensor(output, shape))
 }
 
 #[derive(Debug)]

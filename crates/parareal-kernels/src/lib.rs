@@ -1,4 +1,4 @@
-//! Fused operations with hand-written gradients for Burn's CPU backend.
+//! Fused operations with hand-written gradients for Burn's CPU backend, and partly for CubeCL's devices.
 //!
 //! A pre-activation residual unit applies batch normalization, ReLU and a convolution, three times
 //! in a row. With separate operations, most of the time is spent on writing and reading
@@ -29,6 +29,11 @@
 //! exception: they multiply bfloat16 numbers
 //! (`cpu::bf16_product`), where both factors are rounded and sums are 32-bit floats, and with AMX also instead of Winograd's
 //! algorithm.
+//!
+//! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`] and [`residual`] are fused on the devices of CubeCL as well, for
+//! 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each convolution
+//! compute its output, and four its gradients. A normalized input is computed where it is multiplied, and so is the gradient
+//! of a normalized output. Burn's operation fusion has to be off: its tensors are not matched.
 //!
 //! Every function falls back to Burn's own operations if the backend, precision or shapes are not
 //! supported, or if the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set
@@ -62,6 +67,8 @@
 //! | feature | effect |
 //! | --- | --- |
 //! | `allocator` | adds the module `allocator`: mimalloc that keeps unused memory, for binaries that train |
+//! | `cube` | fused operations for the devices of CubeCL, beside one of Burn's features for them, such as `burn/cuda` |
+//! | `cube-cpu` | `cube` with CubeCL's CPU runtime, which the tests use; its build needs LLVM |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adamw;
@@ -70,6 +77,8 @@ pub mod allocator;
 mod composed;
 mod conv;
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 mod flex;
 mod functional;
 mod fused_chain;

@@ -12,22 +12,22 @@ use parareal_kernels::{
 
 /// A convolution to test.
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    batch: usize,
-    size: [usize; 2],
-    from: usize,
-    to: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    normalized: bool,
-    batch_statistics: bool,
-    residual: bool,
+pub(crate) struct Case {
+    pub(crate) batch: usize,
+    pub(crate) size: [usize; 2],
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) normalized: bool,
+    pub(crate) batch_statistics: bool,
+    pub(crate) residual: bool,
 }
 
 /// The values that a case starts from. They are in single precision, so that both precisions get
 /// the same values.
-struct Values {
+pub(crate) struct Values {
     input: TensorData,
     weight: TensorData,
     scale: TensorData,
@@ -39,7 +39,7 @@ struct Values {
 }
 
 impl Case {
-    fn values(&self) -> Values {
+    pub(crate) fn values(&self) -> Values {
         let [height, width] = self.size;
         let [rows, columns] =
             self.size.map(|size| (size + 2 * self.padding - self.kernel) / self.stride + 1);
@@ -61,15 +61,23 @@ impl Case {
         }
     }
 
-    /// Returns the output, then the gradients of input, kernel, scale, shift and residual.
     fn run(&self, values: &Values, precision: Precision) -> Vec<TensorData> {
+        self.run_on(&Device::flex(), values, precision)
+    }
+
+    /// Returns the output, then the gradients of input, kernel, scale, shift and residual.
+    pub(crate) fn run_on(
+        &self,
+        plain: &Device,
+        values: &Values,
+        precision: Precision,
+    ) -> Vec<TensorData> {
         let [states, dtype] = [precision.states(), precision.parameters()];
-        let device = Device::flex().autodiff();
+        let device = plain.clone().autodiff();
         fn leaf<const D: usize>(data: &TensorData, device: &Device, dtype: DType) -> Tensor<D> {
             Tensor::from_data(data.clone(), (device, dtype)).require_grad()
         }
-        let constant =
-            |data: &TensorData| Tensor::<1>::from_data(data.clone(), (&Device::flex(), dtype));
+        let constant = |data: &TensorData| Tensor::<1>::from_data(data.clone(), (plain, dtype));
         let input: Tensor<4> = leaf(&values.input, &device, states);
         let weight: Tensor<4> = leaf(&values.weight, &device, dtype);
         let [scale, shift]: [Tensor<1>; 2] =
@@ -101,7 +109,7 @@ impl Case {
             }
             false => conv2d(input.clone(), weight.clone(), options),
         };
-        let cotangent = Tensor::<4>::from_data(values.cotangent.clone(), &Device::flex());
+        let cotangent = Tensor::<4>::from_data(values.cotangent.clone(), plain);
         let vjp = Vjp::new(output.clone());
         let gradients = vjp.pull_back(cotangent.cast(FloatDType::from(states))).unwrap();
         let mut found = vec![output.into_data()];
@@ -118,6 +126,11 @@ impl Case {
     }
 
     fn check(&self) {
+        self.check_on(&Device::flex(), &[Precision::Single, Precision::Bfloat16]);
+    }
+
+    /// Compares the operation on a device with Burn's own on the CPU in double precision.
+    pub(crate) fn check_on(&self, device: &Device, precisions: &[Precision]) {
         let values = self.values();
         let expected = self.run(&values, Precision::Double);
         // The gradients of parameters are sums in single precision. That of the input is rounded where it is stored,
@@ -130,8 +143,8 @@ impl Case {
             ("shift", 0),
             ("residual", 0),
         ];
-        for precision in [Precision::Single, Precision::Bfloat16] {
-            let found = self.run(&values, precision);
+        for &precision in precisions {
+            let found = self.run_on(device, &values, precision);
             for ((found, expected), (name, roundings)) in found.iter().zip(&expected).zip(names) {
                 let difference = relative_difference(found, expected);
                 assert!(

@@ -4,6 +4,8 @@ mod against_composed;
 mod common;
 mod depthwise;
 mod levels;
+#[cfg(feature = "cube-cpu")]
+mod on_cube;
 mod over_replicas;
 mod recomputed_outputs;
 mod resample;

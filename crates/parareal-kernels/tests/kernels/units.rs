@@ -11,27 +11,36 @@ use crate::common::{EPSILON, Precision, Source, rounded};
 
 /// A residual unit of two to four convolutions that keeps its shape.
 #[derive(Clone, Copy, Debug)]
-struct Unit<'a> {
+pub(crate) struct Unit<'a> {
     /// Numbers of channels outside the unit and between its convolutions.
-    channels: [usize; 2],
-    kernels: &'a [usize],
-    batch_statistics: bool,
+    pub(crate) channels: [usize; 2],
+    pub(crate) kernels: &'a [usize],
+    pub(crate) batch_statistics: bool,
 }
 
 /// The results of a unit.
-struct Found {
-    output: TensorData,
+pub(crate) struct Found {
+    pub(crate) output: TensorData,
     /// The gradients of the input, then of weight, scale and shift of each layer.
-    gradients: Vec<Option<TensorData>>,
-    statistics: Vec<TensorData>,
+    pub(crate) gradients: Vec<Option<TensorData>>,
+    pub(crate) statistics: Vec<TensorData>,
 }
 
 impl Unit<'_> {
-    /// Runs the unit. `tracked` returns true for the numbers of the operands that get a gradient.
     fn run(&self, precision: Precision, tracked: impl Fn(usize) -> bool) -> Found {
+        self.run_on(&Device::flex(), precision, tracked)
+    }
+
+    /// Runs the unit. `tracked` returns true for the numbers of the operands that get a gradient.
+    pub(crate) fn run_on(
+        &self,
+        plain: &Device,
+        precision: Precision,
+        tracked: impl Fn(usize) -> bool,
+    ) -> Found {
         let dtype = precision.parameters();
         let Self { channels: [from, narrow], kernels, batch_statistics } = *self;
-        let device = Device::flex().autodiff();
+        let device = plain.clone().autodiff();
         let mut source = Source::new();
         fn leaf<const D: usize>(
             data: TensorData,
@@ -60,7 +69,7 @@ impl Unit<'_> {
                 false => {
                     let [mean, variance] = [1.0, 1.5].map(|mean| {
                         let data = source.normal([before], mean, 0.1);
-                        Tensor::from_data(data, (&Device::flex(), dtype))
+                        Tensor::from_data(data, (plain, dtype))
                     });
                     NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
                 }
@@ -74,7 +83,7 @@ impl Unit<'_> {
         // The unit is between other operations, as in a network, so the gradient of its output may
         // be changed in place.
         let (output, statistics) = residual(input.clone() * 1.0, convs);
-        let cotangent = Tensor::<4>::from_data(cotangent, &Device::flex());
+        let cotangent = Tensor::<4>::from_data(cotangent, plain);
         let cotangent = cotangent.cast(FloatDType::from(precision.states()));
         let all = Vjp::new(output.clone() * 1.0).pull_back(cotangent).unwrap();
         let mut gradients = vec![input.grad(&all).map(Tensor::into_data)];
@@ -95,23 +104,29 @@ fn fused_and_composed_agree() {
     for channels in [[64, 16], [16, 64], [5, 3], [84, 21], [128, 33], [20, 20]] {
         for kernels in [&[1, 3, 1][..], &[3, 3], &[1, 1], &[3, 1, 3], &[1, 3, 3, 1]] {
             for batch_statistics in [true, false] {
-                let unit = Unit { channels, kernels, batch_statistics };
-                let expected = unit.run(Precision::Double, |_| true);
-                let found = unit.run(Precision::Single, |_| true);
-                let check = |found: &TensorData, expected: &TensorData, what: &str| {
-                    let difference = relative_difference(found, expected);
-                    assert!(difference <= 1e-5, "{what} differs by {difference:.1e} in {unit:?}");
-                };
-                check(&found.output, &expected.output, "output");
-                for (found, expected) in found.statistics.iter().zip(&expected.statistics) {
-                    check(found, expected, "a statistic");
-                }
-                let gradients = found.gradients.iter().zip(&expected.gradients).enumerate();
-                for (operand, (found, expected)) in gradients {
-                    let name = format!("the gradient of operand {operand}");
-                    check(found.as_ref().unwrap(), expected.as_ref().unwrap(), &name);
-                }
+                Unit { channels, kernels, batch_statistics }.check_on(&Device::flex());
             }
+        }
+    }
+}
+
+impl Unit<'_> {
+    /// Compares the unit on a device with Burn's own operations on the CPU in double precision.
+    pub(crate) fn check_on(&self, device: &Device) {
+        let expected = self.run(Precision::Double, |_| true);
+        let found = self.run_on(device, Precision::Single, |_| true);
+        let check = |found: &TensorData, expected: &TensorData, what: &str| {
+            let difference = relative_difference(found, expected);
+            assert!(difference <= 1e-5, "{what} differs by {difference:.1e} in {self:?}");
+        };
+        check(&found.output, &expected.output, "output");
+        for (found, expected) in found.statistics.iter().zip(&expected.statistics) {
+            check(found, expected, "a statistic");
+        }
+        let gradients = found.gradients.iter().zip(&expected.gradients).enumerate();
+        for (operand, (found, expected)) in gradients {
+            let name = format!("the gradient of operand {operand}");
+            check(found.as_ref().unwrap(), expected.as_ref().unwrap(), &name);
         }
     }
 }

@@ -1,0 +1,356 @@
+//! Chains of convolutions as single nodes of Burn's automatic differentiation on CubeCL's devices.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use burn::backend::Cube;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
+use burn::tensor::Tensor;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use parareal_autodiff::{defer, is_deferring, record, replica_sum};
+
+use super::forward::{Convolution, forward};
+use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
+use super::norm_gradient::{NormGradient, norm_gradient, normalized_input_gradient};
+use super::shape::ConvShape;
+use super::statistics::{Affine, PartialMoments, combine, fold_given, measure};
+use super::tensors::{Operand, constant, unwrapped, wrapped};
+use super::tile::{Scale, Tile};
+use super::weight_gradient::weight_gradient;
+use crate::conv::PreactivationConv;
+use crate::fused_chain::{Residual, geometries};
+use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
+
+/// Applies a chain of convolutions as one node, and returns its output with the statistics of each normalization. Returns
+/// `None` if the backend, precision or shapes are not supported, or if the statistics are those of several replicas.
+pub(crate) fn chain(
+    input: &Tensor<4>,
+    layers: &[PreactivationConv],
+    residual: &Residual<'_>,
+) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
+    if replica_sum().is_some() {
+        return None;
+    }
+    // All operands are converted first, so that nothing is computed if one of them is not supported.
+    let Operand { mut values, node } = Operand::new(input)?;
+    let geometries = geometries(input, layers, residual)?;
+    let scale = Scale::of(&values.client);
+    let least = Tile::tall(scale, usize::MAX).rows;
+    let shapes: Vec<ConvShape> = geometries.iter().map(ConvShape::new).collect();
+    let batch = input.dims()[0];
+    let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
+    let other = match residual {
+        Residual::Tensor(other) => Some(Operand::new(*other)?),
+        Residual::None | Residual::Input => None,
+    };
+    let is_elsewhere = |tensor: &CubeTensor| tensor.device != values.device;
+    if shapes.iter().any(|shape| !shape.is_supported(batch, least))
+        || operands.iter().flat_map(Operands::tensors).any(is_elsewhere)
+        || other.iter().any(|other| is_elsewhere(&other.values))
+    {
+        return None;
+    }
+
+    let adds_input = matches!(residual, Residual::Input);
+    let skip = match &other {
+        Some(other) => Some(other.values.clone()),
+        None => adds_input.then(|| values.clone()),
+    };
+    // Statistics of the output are of use in a graph only, where a normalization may follow.
+    let is_in_graph = node.is_some();
+    let mut measured = node.as_ref().and_then(|node| measured_moments(node.id()));
+    let mut nodes = vec![node];
+    let (mut saved, mut all) = (Vec::with_capacity(layers.len()), Vec::new());
+    for (index, (Operands { weight, norm }, shape)) in operands.into_iter().zip(shapes).enumerate()
+    {
+        nodes.push(weight.node);
+        let moments = measured.take();
+        let norm = norm.map(|NormOperands { scale, shift, epsilon, given, is_batch }| {
+            let affine = Affine { scale: &scale.values, shift: &shift.values, epsilon };
+            let folded = match given {
+                Some([mean, variance]) => fold_given(mean, variance, affine),
+                None => {
+                    let measure = || measure(&values, shape.in_channels);
+                    combine(&moments.unwrap_or_else(measure), affine)
+                }
+            };
+            let statistics = layers[index].normalization.as_ref();
+            let given = statistics.and_then(|norm| norm.statistics.given());
+            all.push(given.cloned().unwrap_or_else(|| ChannelStatistics {
+                mean: constant(folded.mean),
+                variance: constant(folded.variance),
+                count: batch * shape.height * shape.width,
+            }));
+            nodes.extend([scale.node, shift.node]);
+            SavedNorm { map: folded.map, is_batch }
+        });
+        let layer = SavedLayer { shape, batch, input: values, weight: weight.values, norm };
+        let is_last = index + 1 == layers.len();
+        let measures = match layers.get(index + 1).and_then(|next| next.normalization.as_ref()) {
+            Some(next) => matches!(next.statistics, NormStatistics::Batch(None)),
+            None => is_last && is_in_graph,
+        };
+        let (output, moments) =
+            forward(layer.convolution(), skip.as_ref().filter(|_| is_last), measures);
+        (values, measured) = (output, moments);
+        saved.push(layer);
+    }
+    nodes.extend(other.map(|other| other.node));
+    let state = Arc::new(SavedChain { layers: saved, adds_input });
+    let output = record_chain(nodes, state, values);
+    if let (Some(moments), Some(node)) = (measured, Operand::new(&output)?.node) {
+        remember_moments(node.id(), moments);
+    }
+    Some((output, all))
+}
+
+/// The operands of one convolution.
+struct Operands {
+    weight: Operand,
+    norm: Option<NormOperands>,
+}
+
+/// The operands of a normalization.
+struct NormOperands {
+    scale: Operand,
+    shift: Operand,
+    epsilon: f32,
+    /// Mean and variance, if they are given.
+    given: Option<[CubeTensor; 2]>,
+    /// True if the statistics depend on the input.
+    is_batch: bool,
+}
+
+impl Operands {
+    fn new(layer: &PreactivationConv) -> Option<Self> {
+        let norm = match &layer.normalization {
+            Some(Normalization { scale, shift, statistics, epsilon }) => {
+                let given = match statistics.given() {
+                    Some(ChannelStatistics { mean, variance, .. }) => {
+                        Some([Operand::new(mean)?.values, Operand::new(variance)?.values])
+                    }
+                    None => None,
+                };
+                let is_batch = matches!(statistics, NormStatistics::Batch(_));
+                let (scale, shift) = (Operand::new(scale)?, Operand::new(shift)?);
+                Some(NormOperands { scale, shift, epsilon: *epsilon as f32, given, is_batch })
+            }
+            None => None,
+        };
+        Some(Self { weight: Operand::new(&layer.weight)?, norm })
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &CubeTensor> {
+        let of_norm = self.norm.iter().flat_map(|norm| {
+            let affine = [&norm.scale.values, &norm.shift.values];
+            affine.into_iter().chain(norm.given.iter().flatten())
+        });
+        std::iter::once(&self.weight.values).chain(of_norm)
+    }
+}
+
+/// The data that the backward pass of a chain needs.
+#[derive(Debug)]
+struct SavedChain {
+    layers: Vec<SavedLayer>,
+    /// True if the input of the first convolution is added to the output of the last.
+    adds_input: bool,
+}
+
+/// One convolution of a chain.
+#[derive(Debug)]
+struct SavedLayer {
+    shape: ConvShape,
+    batch: usize,
+    input: CubeTensor,
+    weight: CubeTensor,
+    norm: Option<SavedNorm>,
+}
+
+#[derive(Debug)]
+struct SavedNorm {
+    /// The folded normalization.
+    map: CubeTensor,
+    is_batch: bool,
+}
+
+impl SavedLayer {
+    fn convolution(&self) -> Convolution<'_> {
+        let Self { shape, batch, input, weight, norm } = self;
+        let map = norm.as_ref().map(|norm| &norm.map);
+        Convolution { shape: *shape, batch: *batch, input, map, weight }
+    }
+
+    /// The number of parents that this convolution adds to the node: its weight, and with a normalization also scale and
+    /// shift.
+    fn parents(&self) -> usize {
+        if self.norm.is_some() { 3 } else { 1 }
+    }
+}
+
+thread_local! {
+    /// The moments of the output of the last chain that this thread added to a graph, with the node of that output.
+    static LAST: RefCell<Option<(NodeId, PartialMoments)>> = const { RefCell::new(None) };
+}
+
+/// Remembers the moments of the values of `node`, until the next call.
+fn remember_moments(node: NodeId, moments: PartialMoments) {
+    LAST.set(Some((node, moments)));
+}
+
+/// Returns the moments of the values of `node`, if they are remembered.
+fn measured_moments(node: NodeId) -> Option<PartialMoments> {
+    LAST.with_borrow(|last| match last {
+        Some((output, moments)) if *output == node => Some(moments.clone()),
+        _ => None,
+    })
+}
+
+/// Adds the chain to the graph of its operands, if they are in one.
+fn record_chain(
+    parents: Vec<Option<NodeGuard>>,
+    state: Arc<SavedChain>,
+    output: CubeTensor,
+) -> Tensor<4> {
+    match parents.len() {
+        2 => record_parents::<2>(parents, state, output),
+        4 => record_parents::<4>(parents, state, output),
+        5 => record_parents::<5>(parents, state, output),
+        7 => record_parents::<7>(parents, state, output),
+        10 => record_parents::<10>(parents, state, output),
+        13 => record_parents::<13>(parents, state, output),
+        count => unreachable!(
+            "expected one convolution, or two to four with normalizations, got {count} parents"
+        ),
+    }
+}
+
+fn record_parents<const N: usize>(
+    parents: Vec<Option<NodeGuard>>,
+    state: Arc<SavedChain>,
+    output: CubeTensor,
+) -> Tensor<4> {
+    let parents: [_; N] = parents.try_into().expect("the caller has counted them");
+    record::<Cube, _, N, 4>(ChainBackward, parents, state, wrapped(output))
+}
+
+#[derive(Debug)]
+struct ChainBackward;
+
+impl<const N: usize> Backward<Cube, N> for ChainBackward {
+    type State = Arc<SavedChain>;
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let id = |index: usize| -> Option<NodeId> {
+            ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
+        };
+        let SavedChain { layers, adds_input } = &*ops.state;
+        let gradient = unwrapped(grads.consume::<Cube>(&ops.node));
+        let gradient = into_contiguous(gradient.expect("the node was recorded without fusion"));
+        let mut register = |id: Option<NodeId>, gradient: CubeTensor| {
+            if let Some(id) = id {
+                grads.register::<Cube>(id, wrapped(gradient));
+            }
+        };
+        // Index of the first parent of the current convolution. The loop starts with the last convolution.
+        let mut begin = 1 + layers.iter().map(SavedLayer::parents).sum::<usize>();
+        register(id(begin), gradient.clone());
+        let mut along = OutputGradient { gradient: gradient.clone(), norm: None };
+        for (index, layer) in layers.iter().enumerate().rev() {
+            begin -= layer.parents();
+            let convolution = layer.convolution();
+            let affine = layer.norm.as_ref().map(|norm| (norm, [id(begin + 1), id(begin + 2)]));
+            // The gradient of a leaf may be deferred, since nothing within this backward pass reads it.
+            let parent = ops.parents.get(begin).and_then(Option::as_ref);
+            let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
+            match id(begin) {
+                Some(weight) if is_leaf && is_deferring() => {
+                    let (chain, along) = (ops.state.clone(), along.clone());
+                    defer(weight, move || {
+                        let convolution = chain.layers.get(index)?.convolution();
+                        Some(constant::<4>(weight_gradient(convolution, &along)))
+                    });
+                }
+                Some(weight) => register(Some(weight), weight_gradient(convolution, &along)),
+                None => {}
+            }
+            let goes_on = (0..begin).any(|index| id(index).is_some());
+            let trains_norm = affine.is_some_and(|(_, ids)| ids.iter().any(Option::is_some));
+            if !goes_on && !trains_norm {
+                return;
+            }
+            let (delta, sums) = input_gradient(convolution, &along);
+            let norm = affine.zip(sums).map(|((norm, [scale_id, shift_id]), sums)| {
+                let pixels = convolution.in_pixels();
+                let NormGradient { scale, shift, coefficients } =
+                    norm_gradient(&sums, &norm.map, pixels, norm.is_batch);
+                register(scale_id, scale);
+                register(shift_id, shift);
+                OutputNorm { values: layer.input.clone(), coefficients }
+            });
+            along = OutputGradient { gradient: delta, norm };
+        }
+        if let Some(input) = id(0) {
+            let skip = adds_input.then_some(&gradient);
+            let found = match &along.norm {
+                Some(OutputNorm { values, coefficients }) => {
+                    normalized_input_gradient(&along.gradient, values, coefficients, skip)
+                }
+                None => along.gradient,
+            };
+            register(Some(input), found);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "cube-cpu"))]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::{ConvOptions, conv2d};
+
+    fn numbers(tensor: CubeTensor) -> Vec<f32> {
+        constant::<1>(tensor).into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn moments_of_the_last_output_are_remembered() {
+        let device = Device::cpu();
+        let numbers_from =
+            |len: usize, factor: f32| (0..len).map(|index| (index as f32 * factor).sin()).collect();
+        let tensor = |shape: [usize; 4], factor: f32| {
+            let values: Vec<f32> = numbers_from(shape.iter().product(), factor);
+            Tensor::<4>::from_data(TensorData::new(values, shape), &device).autodiff()
+        };
+        let input = tensor([2, 5, 5, 3], 0.7);
+        let convolved = || {
+            let options = ConvOptions { stride: 1, padding: 0 };
+            conv2d(input.clone(), tensor([6, 3, 1, 1], 1.3), options)
+        };
+        let id = |tensor: &Tensor<4>| Operand::new(tensor).unwrap().node.unwrap().id();
+        let first = convolved();
+        let moments = measured_moments(id(&first)).unwrap();
+        assert!(measured_moments(id(&(first.clone() * 1.0))).is_none());
+
+        // Measured in other parts, they combine to the same statistics.
+        let again = measure(&Operand::new(&first).unwrap().values, 6);
+        assert_ne!(moments.part, again.part);
+        let one = Operand::new(&Tensor::<1>::ones([6], &device)).unwrap().values;
+        let affine = Affine { scale: &one, shift: &one, epsilon: 1e-5 };
+        let [found, expected] = [moments, again].map(|moments| combine(&moments, affine));
+        for (found, expected) in [(found.mean, expected.mean), (found.variance, expected.variance)]
+        {
+            for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
+                assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
+            }
+        }
+
+        let _second = convolved();
+        assert!(measured_moments(id(&first)).is_none(), "only the last output is remembered");
+    }
+}

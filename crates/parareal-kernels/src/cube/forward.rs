@@ -1,0 +1,258 @@
+//! The forward pass: `output = residual + convolution(relu(normalize(input)))`, and moments of the output.
+
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::elements::convolved_value;
+use super::product::{add_product, first_column, first_row};
+use super::shape::ConvShape;
+use super::statistics::PartialMoments;
+use super::tensors::empty;
+use super::tile::{Scale, Tile, grid};
+
+/// The operands of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution<'a> {
+    pub(crate) shape: ConvShape,
+    /// Number of images.
+    pub(crate) batch: usize,
+    /// `[batch, height, width, in_channels]`.
+    pub(crate) input: &'a CubeTensor,
+    /// The folded normalization, `[4, in_channels]`. With `None`, the input is convolved as it is.
+    pub(crate) map: Option<&'a CubeTensor>,
+    /// `[out_channels, in_channels, kernel, kernel]`.
+    pub(crate) weight: &'a CubeTensor,
+}
+
+impl Convolution<'_> {
+    /// The folded normalization, or any buffer if there is none, which the kernel does not read.
+    pub(crate) fn map_or_any(&self) -> &CubeTensor {
+        self.map.unwrap_or(self.weight)
+    }
+
+    /// Number of pixels in the output.
+    pub(crate) fn out_pixels(&self) -> usize {
+        self.batch * self.shape.out_height * self.shape.out_width
+    }
+
+    /// Number of pixels in the input.
+    pub(crate) fn in_pixels(&self) -> usize {
+        self.batch * self.shape.height * self.shape.width
+    }
+}
+
+/// What the forward kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Variant {
+    shape: ConvShape,
+    tile: Tile,
+    normalized: bool,
+    residual: bool,
+    moments: bool,
+}
+
+/// Returns `residual + convolution`, `[batch, out_height, out_width, out_channels]`. If `measures` is true, also returns the
+/// moments of the output.
+pub(crate) fn forward(
+    convolution: Convolution<'_>,
+    residual: Option<&CubeTensor>,
+    measures: bool,
+) -> (CubeTensor, Option<PartialMoments>) {
+    let Convolution { shape, batch, input, map, weight } = convolution;
+    let client = &input.client;
+    let tile = Tile::tall(Scale::of(client), shape.out_channels);
+    let pixels = convolution.out_pixels();
+    let output = empty(input, [batch, shape.out_height, shape.out_width, shape.out_channels]);
+    let moments =
+        measures.then(|| PartialMoments::empty(input, shape.out_channels, tile.rows, pixels));
+    // Buffers that the kernel does not use are replaced by others. Those that are written have to be different.
+    let partial = moments.as_ref().map(|moments| moments.values.clone());
+    let partial = partial.unwrap_or_else(|| empty(input, [1]));
+    let variant = Variant {
+        shape,
+        tile,
+        normalized: map.is_some(),
+        residual: residual.is_some(),
+        moments: measures,
+    };
+    forward_kernel::launch(
+        client,
+        grid(pixels.div_ceil(tile.rows), shape.out_channels.div_ceil(tile.columns), 1),
+        tile.block(),
+        input.clone().into_buffer_arg(),
+        convolution.map_or_any().clone().into_buffer_arg(),
+        weight.clone().into_buffer_arg(),
+        residual.unwrap_or(weight).clone().into_buffer_arg(),
+        output.clone().into_buffer_arg(),
+        partial.into_buffer_arg(),
+        variant,
+    );
+    (output, moments)
+}
+
+#[cube(launch)]
+fn forward_kernel(
+    input: &[f32],
+    map: &[f32],
+    weight: &[f32],
+    residual: &[f32],
+    output: &mut [f32],
+    moments: &mut [f32],
+    #[comptime] variant: Variant,
+) {
+    let shape = comptime!(variant.shape);
+    let tile = comptime!(variant.tile);
+    let channels = comptime!(shape.out_channels);
+    let pixels = output.len() / channels;
+    let begin_row = CUBE_POS_X as usize * comptime!(tile.rows);
+    let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
+    let unit = UNIT_POS as usize;
+    let mut left = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.left_stride()));
+    let mut right = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.right_stride()));
+    let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
+    for round in 0..comptime!(shape.depth().div_ceil(tile.depth)) {
+        let begin = round * comptime!(tile.depth);
+        // Neighboring units read neighboring channels.
+        #[unroll(tile.unrolls_loads)]
+        for load in 0..comptime!(tile.left_loads()) {
+            let index = unit + load * comptime!(tile.units());
+            let step = index % comptime!(tile.depth);
+            let row = index / comptime!(tile.depth);
+            if row < comptime!(tile.rows) {
+                left[step * comptime!(tile.left_stride()) + row] = convolved_value(
+                    input,
+                    map,
+                    begin_row + row,
+                    begin + step,
+                    pixels,
+                    shape,
+                    comptime!(variant.normalized),
+                );
+            }
+        }
+        #[unroll(tile.unrolls_loads)]
+        for load in 0..comptime!(tile.right_loads()) {
+            let index = unit + load * comptime!(tile.units());
+            let step = index % comptime!(tile.depth);
+            let column = index / comptime!(tile.depth);
+            if column < comptime!(tile.columns) {
+                right[step * comptime!(tile.right_stride()) + column] =
+                    weight_value(weight, begin + step, begin_column + column, shape);
+            }
+        }
+        sync_cube();
+        add_product(&left, &right, &mut results, tile);
+        sync_cube();
+    }
+    let row = begin_row + first_row(tile);
+    let column = begin_column + first_column(tile);
+    #[unroll]
+    for i in 0..comptime!(tile.unit_rows) {
+        let pixel = row + comptime!(i * tile.units_down());
+        #[unroll]
+        for j in 0..comptime!(tile.unit_columns) {
+            let channel = column + comptime!(j * tile.units_across());
+            if pixel < pixels && channel < channels {
+                let place = comptime!(i * tile.unit_columns + j);
+                let index = pixel * channels + channel;
+                if comptime!(variant.residual) {
+                    results[place] += residual[index];
+                }
+                output[index] = results[place];
+            }
+        }
+    }
+    if comptime!(variant.moments) {
+        write_moments(&results, moments, pixels, channels, tile);
+    }
+}
+
+/// Returns the weight that is multiplied at `step` of the depth of a convolution for output channel `channel`, or 0 after the
+/// last.
+#[cube]
+fn weight_value(weight: &[f32], step: usize, channel: usize, #[comptime] shape: ConvShape) -> f32 {
+    let mut result = 0.0f32;
+    if step < comptime!(shape.depth()) && channel < comptime!(shape.out_channels) {
+        let in_channel = step % comptime!(shape.in_channels);
+        let place = step / comptime!(shape.in_channels);
+        let row = channel * comptime!(shape.in_channels) + in_channel;
+        result = weight[row * comptime!(shape.places()) + place];
+    }
+    result
+}
+
+/// Writes the moments of each column of a tile of results. `pixels` and `channels` are the numbers of rows and columns of the
+/// whole product.
+#[cube]
+fn write_moments(
+    results: &Array<f32>,
+    moments: &mut [f32],
+    pixels: usize,
+    #[comptime] channels: usize,
+    #[comptime] tile: Tile,
+) {
+    let part = CUBE_POS_X as usize;
+    let begin_row = part * comptime!(tile.rows);
+    let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
+    let count = f32::cast_from(min(pixels - begin_row, comptime!(tile.rows)));
+    let row = first_row(tile);
+    let column = first_column(tile);
+    let unit = UNIT_POS as usize;
+    let mut scratch = Shared::<[f32]>::new_slice(comptime!(tile.units_down() * tile.columns));
+    let mut means = Shared::<[f32]>::new_slice(comptime!(tile.columns));
+    #[unroll]
+    for j in 0..comptime!(tile.unit_columns) {
+        let mut sum = 0.0f32;
+        #[unroll]
+        for i in 0..comptime!(tile.unit_rows) {
+            if begin_row + row + comptime!(i * tile.units_down()) < pixels {
+                sum += results[comptime!(i * tile.unit_columns + j)];
+            }
+        }
+        let place = row * comptime!(tile.columns) + column + comptime!(j * tile.units_across());
+        scratch[place] = sum;
+    }
+    sync_cube();
+    let mut own = unit;
+    while own < comptime!(tile.columns) {
+        means[own] = sum_of_column(&scratch, own, tile) / count;
+        own += comptime!(tile.units());
+    }
+    sync_cube();
+    #[unroll]
+    for j in 0..comptime!(tile.unit_columns) {
+        let within = column + comptime!(j * tile.units_across());
+        let mean = means[within];
+        let mut sum = 0.0f32;
+        #[unroll]
+        for i in 0..comptime!(tile.unit_rows) {
+            if begin_row + row + comptime!(i * tile.units_down()) < pixels {
+                let deviation = results[comptime!(i * tile.unit_columns + j)] - mean;
+                sum = fma(deviation, deviation, sum);
+            }
+        }
+        scratch[row * comptime!(tile.columns) + within] = sum;
+    }
+    sync_cube();
+    let parts = moments.len() / comptime!(2 * channels);
+    let mut own = unit;
+    while own < comptime!(tile.columns) {
+        let channel = begin_column + own;
+        if channel < channels {
+            let index = channel * parts + part;
+            moments[index] = means[own];
+            moments[channels * parts + index] = sum_of_column(&scratch, own, tile);
+        }
+        own += comptime!(tile.units());
+    }
+}
+
+/// Returns the sum of the values that the units of a column of a tile have written.
+#[cube]
+pub(crate) fn sum_of_column(scratch: &Shared<[f32]>, column: usize, #[comptime] tile: Tile) -> f32 {
+    let mut sum = 0.0f32;
+    for row in 0..comptime!(tile.units_down()) {
+        sum += scratch[row * comptime!(tile.columns) + column];
+    }
+    sum
+}

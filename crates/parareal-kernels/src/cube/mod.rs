@@ -1,0 +1,32 @@
+//! Fused operations for the devices of CubeCL: CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime.
+//!
+//! - `shape.rs`, `tile.rs`: the sizes that a kernel is compiled for.
+//! - `reduction.rs`, `product.rs`, `elements.rs`: what several kernels share. Sums have a fixed order everywhere, so results are
+//!   reproducible. There are no atomic operations.
+//! - `statistics.rs`, `forward.rs`: the forward pass.
+//! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
+//!   `cpu/backward.rs`.
+//! - `tensors.rs`: tensors as buffers. `chain.rs`: chains of convolutions as nodes of Burn's automatic differentiation.
+//!
+//! All numbers are 32-bit floats, and indices within a tensor have 32 bits.
+//!
+//! On CubeCL's CPU runtime a block has one unit ([`tile::Scale`]), because units that wait for each other spin. Tests on it do not
+//! show whether units of a block wait for each other where they have to.
+
+#![allow(clippy::too_many_arguments, reason = "kernels have a parameter for each buffer and size")]
+
+mod chain;
+mod elements;
+mod forward;
+mod input_gradient;
+mod norm_gradient;
+mod product;
+mod reduction;
+mod shape;
+mod statistics;
+mod tensors;
+mod tile;
+mod weight_gradient;
+
+pub(crate) use chain::chain;
+pub(crate) use tensors::is_fused;

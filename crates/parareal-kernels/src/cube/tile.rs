@@ -1,0 +1,179 @@
+//! How a matrix product is divided among blocks and units.
+
+use cubecl::CubeCount;
+use cubecl::CubeDim;
+use cubecl::client::Client;
+
+/// The largest number of blocks along a dimension of a grid that all devices support.
+pub(crate) const MAX_BLOCKS: usize = 65_535;
+
+/// The part of a matrix product that one block computes. Its factors pass through shared memory, `depth` values of a row or
+/// column at a time. Each unit computes `unit_rows · unit_columns` of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Tile {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    pub(crate) unit_rows: usize,
+    pub(crate) unit_columns: usize,
+    /// True if the loops that load values into shared memory are unrolled, so that a unit waits for several values at a time.
+    /// It takes a compiler for processors several times as long.
+    pub(crate) unrolls_loads: bool,
+}
+
+impl Tile {
+    /// Returns the tile for a product with this number of columns and a large number of rows.
+    pub(crate) fn tall(scale: Scale, columns: usize) -> Self {
+        match scale {
+            Scale::Wide if columns <= 16 => Self::wide(128, 16),
+            Scale::Wide if columns <= 32 => Self::wide(64, 32),
+            Scale::Wide => Self::wide(64, 64),
+            Scale::Narrow => Self::NARROW,
+        }
+    }
+
+    /// Returns the tile for a product of this size.
+    pub(crate) fn fitting(scale: Scale, rows: usize, columns: usize) -> Self {
+        let fit = |size: usize| size.next_power_of_two().clamp(16, 64);
+        match scale {
+            Scale::Wide => Self::wide(fit(rows), fit(columns)),
+            Scale::Narrow => Self::NARROW,
+        }
+    }
+
+    /// A tile of one unit.
+    const NARROW: Self =
+        Self { rows: 4, columns: 4, depth: 8, unit_rows: 4, unit_columns: 4, unrolls_loads: false };
+
+    fn wide(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, depth: 16, unit_rows: 4, unit_columns: 4, unrolls_loads: true }
+    }
+
+    /// Number of units whose results are in the same rows.
+    pub(crate) fn units_across(&self) -> usize {
+        self.columns / self.unit_columns
+    }
+
+    /// Number of units whose results are in the same columns.
+    pub(crate) fn units_down(&self) -> usize {
+        self.rows / self.unit_rows
+    }
+
+    /// Number of units in a block.
+    pub(crate) fn units(&self) -> usize {
+        self.units_across() * self.units_down()
+    }
+
+    /// Number of results of a unit.
+    pub(crate) fn unit_results(&self) -> usize {
+        self.unit_rows * self.unit_columns
+    }
+
+    /// Distance between the parts of the first factor in shared memory. One more than there are rows, so that units that write
+    /// one part each use different banks.
+    pub(crate) fn left_stride(&self) -> usize {
+        self.rows + 1
+    }
+
+    /// Distance between the parts of the second factor in shared memory.
+    pub(crate) fn right_stride(&self) -> usize {
+        self.columns + 1
+    }
+
+    /// Number of values that each unit loads of the first factor, rounded up.
+    pub(crate) fn left_loads(&self) -> usize {
+        (self.rows * self.depth).div_ceil(self.units())
+    }
+
+    /// Number of values that each unit loads of the second factor, rounded up.
+    pub(crate) fn right_loads(&self) -> usize {
+        (self.columns * self.depth).div_ceil(self.units())
+    }
+
+    /// The dimensions of a block.
+    pub(crate) fn block(&self) -> CubeDim {
+        CubeDim::new_1d(self.units() as u32)
+    }
+}
+
+/// How many units a block has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scale {
+    /// Up to 256, on GPUs.
+    Wide,
+    /// One, on processors. CubeCL's CPU runtime runs each unit on a thread, and units that wait for others spin.
+    Narrow,
+}
+
+impl Scale {
+    pub(crate) fn of(client: &Client) -> Self {
+        // Units of a GPU run in planes of at least four.
+        let hardware = &client.properties().hardware;
+        if hardware.plane_size_max == 1 || hardware.max_units_per_cube < 256 {
+            Self::Narrow
+        } else {
+            Self::Wide
+        }
+    }
+
+    /// Number of units of a block that computes one sum.
+    pub(crate) fn reducing_units(self) -> usize {
+        match self {
+            Self::Wide => 128,
+            Self::Narrow => 1,
+        }
+    }
+
+    /// Number of units of a block that computes each value apart from the others.
+    pub(crate) fn elementwise_units(self) -> usize {
+        match self {
+            Self::Wide => 256,
+            Self::Narrow => 1,
+        }
+    }
+}
+
+/// Returns a grid of these sizes.
+///
+/// # Panics
+/// If a size is larger than [`MAX_BLOCKS`].
+pub(crate) fn grid(x: usize, y: usize, z: usize) -> CubeCount {
+    assert!([x, y, z].into_iter().all(|size| size <= MAX_BLOCKS), "a grid of {x} × {y} × {z}");
+    CubeCount::Static(x as u32, y as u32, z as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits of WebGPU, which all other devices but processors exceed.
+    #[test]
+    fn wide_tiles_fit_into_blocks_of_all_devices() {
+        for columns in [1, 16, 17, 32, 33, 64, 1000] {
+            let tall = Tile::tall(Scale::Wide, columns);
+            let fitting = [1, 20, 100].map(|rows| Tile::fitting(Scale::Wide, rows, columns));
+            for tile in fitting.into_iter().chain([tall]) {
+                assert!(tile.units() <= 256, "{tile:?}");
+                let factors = tile.depth * (tile.left_stride() + tile.right_stride());
+                let sums = tile.columns * (tile.units_down() + 1);
+                assert!(4 * (factors + sums) <= 16_384, "{tile:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn units_compute_all_results_of_a_tile() {
+        let wide = Tile::tall(Scale::Wide, 64);
+        for tile in [wide, Tile::tall(Scale::Narrow, 64)] {
+            assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
+            assert!(tile.units() * tile.left_loads() >= tile.rows * tile.depth);
+            assert!(tile.units() * tile.right_loads() >= tile.columns * tile.depth);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a grid of 1 × 65536 × 1")]
+    fn grids_have_limits() {
+        grid(1, MAX_BLOCKS + 1, 1);
+    }
+}

@@ -1,0 +1,231 @@
+//! The fused operations on CubeCL's CPU runtime, compared with Burn's own on the CPU in double precision.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use parareal_autodiff::{Vjp, defer_weight_gradients};
+use parareal_kernels::{
+    ConvOptions, NormStatistics, Normalization, PreactivationConv, conv2d, is_fused, residual,
+};
+use parareal_testing::relative_difference;
+
+use crate::against_composed::Case;
+use crate::common::{EPSILON, Precision, Source};
+use crate::units::Unit;
+
+/// Convolutions with sizes that are not multiples of a tile.
+fn cases() -> Vec<Case> {
+    let sizes = [
+        // batch, size, from, to, kernel, stride, padding
+        (2, [4, 4], 16, 8, 1, 1, 0),
+        (3, [5, 7], 5, 11, 1, 2, 0),
+        (2, [6, 6], 8, 16, 3, 1, 1),
+        (3, [7, 5], 3, 9, 3, 2, 1),
+        (1, [5, 6], 2, 3, 2, 1, 1),
+    ];
+    let mut cases = Vec::new();
+    for (batch, size, from, to, kernel, stride, padding) in sizes {
+        let (normalized, batch_statistics, residual) = (true, true, false);
+        #[rustfmt::skip]
+        let case = Case {
+            batch, size, from, to, kernel, stride, padding, normalized, batch_statistics, residual,
+        };
+        cases.push(case);
+        cases.push(Case { residual: true, ..case });
+        cases.push(Case { batch_statistics: false, residual: true, ..case });
+        cases.push(Case { normalized: false, ..case });
+    }
+    cases
+}
+
+#[test]
+fn fused_and_composed_agree() {
+    for case in cases() {
+        case.check_on(&Device::cpu(), &[Precision::Single]);
+    }
+}
+
+#[test]
+fn units_and_composed_agree() {
+    for (channels, kernels) in
+        [([10, 6], &[1, 3, 1][..]), ([6, 9], &[3, 3]), ([5, 3], &[1, 1]), ([4, 8], &[1, 3, 3, 1])]
+    {
+        for batch_statistics in [true, false] {
+            Unit { channels, kernels, batch_statistics }.check_on(&Device::cpu());
+        }
+    }
+}
+
+#[test]
+fn each_gradient_can_be_computed_alone() {
+    let unit = Unit { channels: [5, 3], kernels: &[1, 3], batch_statistics: true };
+    let run = |tracked: &dyn Fn(usize) -> bool| {
+        unit.run_on(&Device::cpu(), Precision::Single, tracked).gradients
+    };
+    let all = run(&|_| true);
+    for wanted in 0..all.len() {
+        let alone = run(&|operand| operand == wanted);
+        for (operand, gradient) in alone.iter().enumerate() {
+            assert_eq!(gradient.is_some(), operand == wanted);
+        }
+        let (alone, all) = (alone[wanted].as_ref().unwrap(), all[wanted].as_ref().unwrap());
+        alone.assert_eq(all, true);
+    }
+}
+
+/// Two units of two convolutions, one after the other.
+struct Units {
+    device: Device,
+    dtype: DType,
+    input: TensorData,
+    cotangent: TensorData,
+    /// Weight, scale and shift of each layer.
+    parameters: Vec<[TensorData; 3]>,
+}
+
+/// What a training step with these units computes.
+struct Step {
+    /// Mean and variance of each normalization, then the output.
+    values: Vec<TensorData>,
+    /// The gradients of the input, then of the parameters.
+    gradients: Vec<TensorData>,
+}
+
+const WIDE: usize = 6;
+const NARROW: usize = 4;
+
+impl Units {
+    fn new(device: Device, dtype: DType) -> Self {
+        let mut source = Source::new();
+        let shape = [2, 4, 5, WIDE];
+        let (input, cotangent) = (source.normal(shape, 1.5, 2.0), source.normal(shape, 0.0, 1.0));
+        let layers = [(WIDE, NARROW, 1), (NARROW, WIDE, 3)];
+        let parameters = layers.into_iter().cycle().take(4).map(|(before, after, kernel)| {
+            let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);
+            [weight, source.normal([before], 1.0, 0.3), source.normal([before], 0.1, 0.3)]
+        });
+        let parameters = parameters.collect();
+        Self { device, dtype, input, cotangent, parameters }
+    }
+
+    fn step(&self, defers: bool) -> Step {
+        let device = self.device.clone().autodiff();
+        fn leaf<const D: usize>(data: &TensorData, device: &Device, dtype: DType) -> Tensor<D> {
+            Tensor::from_data(data.clone(), (device, dtype)).require_grad()
+        }
+        let input: Tensor<4> = leaf(&self.input, &device, self.dtype);
+        let leaves = self.parameters.iter().map(|[weight, scale, shift]| {
+            let weight: Tensor<4> = leaf(weight, &device, self.dtype);
+            let [scale, shift]: [Tensor<1>; 2] =
+                [scale, shift].map(|data| leaf(data, &device, self.dtype));
+            (weight, scale, shift)
+        });
+        let leaves: Vec<_> = leaves.collect();
+        let (mut state, mut values) = (input.clone(), Vec::new());
+        for unit in leaves.chunks(2) {
+            let layers = unit.iter().map(|(weight, scale, shift)| {
+                let (scale, shift) = (scale.clone(), shift.clone());
+                let statistics = NormStatistics::Batch(None);
+                let normalization = Normalization { scale, shift, statistics, epsilon: EPSILON };
+                let options = ConvOptions { stride: 1, padding: weight.dims()[2] / 2 };
+                let (normalization, weight) = (Some(normalization), weight.clone());
+                PreactivationConv { normalization, weight, options }
+            });
+            let (output, statistics) = residual(state, layers.collect());
+            for found in statistics {
+                values.extend([found.mean, found.variance].map(Tensor::into_data));
+            }
+            state = output;
+        }
+        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (&self.device, self.dtype));
+        let vjp = Vjp::new(state.clone());
+        // A copy, because CubeCL's CPU runtime returns its own memory, which the product with the cotangent overwrites.
+        let output = state.into_data();
+        values.push(TensorData::new(output.iter::<f64>().collect(), output.shape().clone()));
+        let (found, mut late) = match defers {
+            true => {
+                let (found, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
+                assert!(!deferred.is_empty());
+                (found, deferred.compute())
+            }
+            false => (vjp.pull_back(cotangent), Default::default()),
+        };
+        let found = found.unwrap();
+        let mut gradients = vec![input.grad(&found).unwrap().into_data()];
+        for (weight, scale, shift) in leaves {
+            let of_weight = if defers { late.take(&weight) } else { weight.grad(&found) };
+            assert_eq!(weight.grad(&found).is_none(), defers);
+            gradients.push(of_weight.unwrap().into_data());
+            gradients.push(scale.grad(&found).unwrap().into_data());
+            gradients.push(shift.grad(&found).unwrap().into_data());
+        }
+        Step { values, gradients }
+    }
+}
+
+/// The second unit gets the statistics of its input from the first.
+#[test]
+fn consecutive_units_agree_with_double_precision() {
+    let expected = Units::new(Device::flex(), DType::F64).step(false);
+    let found = Units::new(Device::cpu(), DType::F32).step(false);
+    let expected = expected.values.iter().chain(&expected.gradients);
+    for (index, (found, expected)) in
+        found.values.iter().chain(&found.gradients).zip(expected).enumerate()
+    {
+        let difference = relative_difference(found, expected);
+        assert!(difference <= 1e-5, "result {index} differs by {difference:.1e}");
+    }
+}
+
+#[test]
+fn results_are_reproducible_and_independent_of_deferral() {
+    let units = Units::new(Device::cpu(), DType::F32);
+    let [first, again, deferred] = [false, false, true].map(|defers| units.step(defers));
+    for other in [again, deferred] {
+        let all = first.values.iter().chain(&first.gradients);
+        for (first, other) in all.zip(other.values.iter().chain(&other.gradients)) {
+            first.assert_eq(other, true);
+        }
+    }
+}
+
+/// Compares derivatives along random directions with central differences.
+#[test]
+fn gradients_agree_with_finite_differences() {
+    const STEP: f32 = 2e-3;
+    let numbers = |data: &TensorData| data.iter::<f64>().collect::<Vec<_>>();
+    let product = |a: &TensorData, b: &TensorData| -> f64 {
+        numbers(a).into_iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
+    };
+    let gradients = Units::new(Device::cpu(), DType::F32).step(false).gradients;
+    let mut source = Source::new();
+    for (operand, gradient) in gradients.iter().enumerate() {
+        let direction = source.normal([gradient.num_elements()], 0.0, 1.0);
+        let loss = |factor: f32| {
+            let mut units = Units::new(Device::cpu(), DType::F32);
+            let moved = match operand.checked_sub(1) {
+                None => &mut units.input,
+                Some(index) => &mut units.parameters[index / 3][index % 3],
+            };
+            let steps = direction.iter::<f32>().map(|step| factor * step);
+            let values = moved.iter::<f32>().zip(steps).map(|(value, step)| value + step);
+            *moved = TensorData::new(values.collect::<Vec<f32>>(), moved.shape().clone());
+            let step = units.step(false);
+            product(step.values.last().unwrap(), &units.cotangent)
+        };
+        let expected = (loss(STEP) - loss(-STEP)) / (2.0 * f64::from(STEP));
+        let found = product(gradient, &direction);
+        let error = (found - expected).abs() / expected.abs().max(1.0);
+        assert!(error < 2e-2, "operand {operand}: {found}, not {expected}");
+    }
+}
+
+#[test]
+fn what_cannot_be_fused_is_composed() {
+    let device = Device::cpu();
+    let input = Tensor::<4>::ones([2, 4, 4, 3], &device);
+    assert!(is_fused(&input));
+    assert!(!is_fused(&Tensor::<4>::ones([2, 4, 4, 3], (&device, DType::F64))));
+    // At the corners, the kernel covers only padding.
+    let options = ConvOptions { stride: 1, padding: 1 };
+    let output = conv2d(input, Tensor::ones([5, 3, 1, 1], &device), options);
+    assert_eq!(output.dims(), [2, 6, 6, 5]);
+}
