@@ -81,25 +81,31 @@ impl Heartbeat {
 
     /// Sends and receives what is due. Has to be called every [`PERIOD`]; calls in between return immediately.
     pub(crate) fn beat(&mut self) {
-        let passed = self.called.elapsed();
-        if passed < PERIOD {
+        if self.called.elapsed() < PERIOD {
             return;
         }
-        // After a longer time this process was itself stopped, or MPI did not return: the messages of the previous rank
-        // may not have been looked for.
-        let passed = passed.min(INTERVAL);
-        self.called = Instant::now();
+        let passed = self.listen();
         self.since_sent += passed;
-        self.silence += passed;
-        self.receive();
         if self.has_sent() && self.since_sent >= INTERVAL {
             self.send();
         }
+    }
+
+    /// Receives the messages that have arrived, and reports the previous rank if it is silent. Returns the time that counts
+    /// since the last call.
+    fn listen(&mut self) -> Duration {
+        // After a longer time this process was itself stopped, or MPI did not return: the messages of the previous rank
+        // may not have been looked for.
+        let passed = self.called.elapsed().min(INTERVAL);
+        self.called = Instant::now();
+        self.silence += passed;
+        self.receive();
         if let Some((_, report)) = self.watch.take_if(|(timeout, _)| self.silence >= *timeout) {
             let silent = SilentRank { rank: self.previous, process: self.process.clone() };
             // Nobody listens if the watching thread could not be started.
             let _ = report.send(silent);
         }
+        passed
     }
 
     /// Starts a meeting of all ranks at their ends. The request completes when all have called this function.
@@ -112,7 +118,7 @@ impl Heartbeat {
 
     /// Exchanges the last messages. All ranks call this after their meeting until it returns true.
     pub(crate) fn finish(&mut self) -> bool {
-        self.receive();
+        self.listen();
         if !self.has_sent() {
             return false;
         }

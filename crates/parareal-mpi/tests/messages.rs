@@ -302,6 +302,8 @@ fn a_rank_that_stops_at_its_end_ends_all_ranks() {
     if world.rank() == 1 {
         let own = std::process::id().to_string();
         std::process::Command::new("kill").args(["-STOP", &own]).status().unwrap();
+        // The signal may arrive later.
+        std::thread::sleep(Duration::from_secs(60));
     }
     world.finalize().unwrap();
     panic!("rank {} ends without rank 1", world.rank());
