@@ -213,8 +213,7 @@ fn a_stopped_rank_ends_all_ranks() {
     // The first heartbeat names the process.
     std::thread::sleep(Duration::from_secs(2));
     if rank == 1 {
-        let own = std::process::id().to_string();
-        std::process::Command::new("kill").args(["-STOP", &own]).status().unwrap();
+        ranks::stop();
     }
     let _ = all.sum_f32(vec![1.0]).unwrap().wait();
     panic!("rank {rank} continues without rank 1");
@@ -300,10 +299,7 @@ fn a_rank_that_stops_at_its_end_ends_all_ranks() {
     let world = World::init().unwrap();
     world.watch(SILENCE, report).unwrap();
     if world.rank() == 1 {
-        let own = std::process::id().to_string();
-        std::process::Command::new("kill").args(["-STOP", &own]).status().unwrap();
-        // The signal may arrive later.
-        std::thread::sleep(Duration::from_secs(60));
+        ranks::stop();
     }
     world.finalize().unwrap();
     panic!("rank {} ends without rank 1", world.rank());

@@ -161,6 +161,18 @@ pub fn is_rank() -> bool {
     std::env::var_os(RANK).is_some()
 }
 
+/// Stops this rank by SIGSTOP.
+///
+/// # Panics
+/// Panics if the rank goes on.
+pub fn stop() -> ! {
+    let own = std::process::id().to_string();
+    Command::new("kill").args(["-STOP", &own]).status().unwrap();
+    // The signal may arrive later.
+    std::thread::sleep(DEADLINE);
+    panic!("this rank goes on");
+}
+
 /// Returns the command of the launcher, which accepts more ranks than cores. The environment variable `MPIRUN`
 /// can name a launcher other than `mpirun`.
 ///
@@ -187,7 +199,7 @@ pub fn mpirun() -> Command {
 /// variable `MPICC` can name a compiler other than `mpicc`.
 ///
 /// # Panics
-/// Panics if there is no compiler.
+/// Panics if the compiler is missing or fails.
 #[must_use]
 pub fn hanging_in(call: &str) -> [(&'static str, OsString); 2] {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();

@@ -103,9 +103,12 @@ impl ProcessGroup {
     /// # Errors
     /// If MPI cannot be started, this program was built without it, or its MPI does not know the launcher
     /// ([`TrainError::OtherLauncher`]).
-    #[cfg(feature = "mpi")]
     pub fn join() -> Result<Self, TrainError> {
-        Self::of_world(World::init().map_err(failed)?)
+        #[cfg(feature = "mpi")]
+        let joined = World::init().map_err(failed).and_then(Self::of_world);
+        #[cfg(not(feature = "mpi"))]
+        let joined = Err(TrainError::WithoutMpi);
+        joined
     }
 
     /// Joins as [`Self::join`] does, and ends all ranks once one has been silent for `timeout` from then on, as
@@ -113,27 +116,18 @@ impl ProcessGroup {
     ///
     /// # Errors
     /// The same as for [`Self::join`] and [`Self::watch`].
-    #[cfg(feature = "mpi")]
     pub fn join_watched(
         timeout: Duration,
         on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
     ) -> Result<Self, TrainError> {
-        let world = World::init().map_err(failed)?;
-        watch(&world, timeout, on_silence)?;
-        Self::of_world(world)
-    }
-
-    /// Joins as [`Self::join`] does, and ends all ranks once one has been silent for `timeout` from then on, as
-    /// [`Self::watch`] does. All ranks should call this function.
-    ///
-    /// # Errors
-    /// The same as for [`Self::join`] and [`Self::watch`].
-    #[cfg(not(feature = "mpi"))]
-    pub fn join_watched(
-        _timeout: Duration,
-        _on_silence: impl FnOnce(TrainError) -> i32 + Send + 'static,
-    ) -> Result<Self, TrainError> {
-        Err(TrainError::WithoutMpi)
+        #[cfg(feature = "mpi")]
+        let joined = World::init().map_err(failed).and_then(|world| {
+            watch(&world, timeout, on_silence)?;
+            Self::of_world(world)
+        });
+        #[cfg(not(feature = "mpi"))]
+        let (joined, _) = (Err(TrainError::WithoutMpi), (timeout, on_silence));
+        joined
     }
 
     #[cfg(feature = "mpi")]
@@ -168,17 +162,6 @@ impl ProcessGroup {
         Ok(group)
     }
 
-    /// Returns the group of the ranks that `mpirun` or `srun` has started, or of this process as the only
-    /// rank.
-    ///
-    /// # Errors
-    /// If MPI cannot be started, this program was built without it, or its MPI does not know the launcher
-    /// ([`TrainError::OtherLauncher`]).
-    #[cfg(not(feature = "mpi"))]
-    pub fn join() -> Result<Self, TrainError> {
-        Err(TrainError::WithoutMpi)
-    }
-
     /// Returns the launcher that has started this process, and the number of processes that it has started together, from
     /// the environment variables of Open MPI, MPICH or Slurm; `None` without them.
     #[must_use]
@@ -187,7 +170,7 @@ impl ProcessGroup {
         let tasks = number("SLURM_STEP_NUM_TASKS");
         // A launcher of MPI may itself be a task of Slurm. `srun --mpi=pmi2` sets both PMI_SIZE and the number of tasks.
         let ranks = number("OMPI_COMM_WORLD_SIZE");
-        let ranks = ranks.or_else(|| number("PMI_SIZE").filter(|_| number("PMI_SIZE") != tasks));
+        let ranks = ranks.or_else(|| number("PMI_SIZE").filter(|&ranks| Some(ranks) != tasks));
         let of_mpi = ranks.map(|ranks| (Launcher::Mpi, ranks));
         of_mpi.or(tasks.map(|tasks| (Launcher::Slurm, tasks)))
     }

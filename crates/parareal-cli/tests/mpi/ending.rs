@@ -209,15 +209,20 @@ fn a_signal_before_all_ranks_have_started_stops_them_after_a_step() {
     ended.assert_done();
 }
 
+/// Trains on two ranks in which a function of MPI does not return, with this limit in the environment.
+fn run_hanging(folder: &Path, call: &str, limit: (&str, &str)) -> Ended {
+    let hangs = hanging_in(call);
+    let hangs = hangs.iter().map(|(name, value)| (*name, value.to_str().unwrap()));
+    let environment: Vec<_> = hangs.chain([limit]).collect();
+    let arguments = [&RUN[..], &["--output", "run"]].concat();
+    start_with(folder, &[(2, &arguments[..])], None, &environment).wait()
+}
+
 #[test]
 fn ranks_end_if_mpi_hangs_while_they_join() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let hangs = hanging_in("MPI_Comm_split");
-    let hangs = hangs.iter().map(|(name, value)| (*name, value.to_str().unwrap()));
-    let environment: Vec<_> = hangs.chain([("PARAREAL_MPI_START_SECONDS", "20")]).collect();
-    let arguments = [&RUN[..], &["--output", "run"]].concat();
-    let ended = start_with(folder, &[(2, &arguments[..])], None, &environment).wait();
+    let ended = run_hanging(folder, "MPI_Comm_split", ("PARAREAL_MPI_START_SECONDS", "20"));
     assert_eq!(ended.code, Some(1), "{}", ended.errors);
     let line =
         "error: MPI_Comm_split has not returned within 20 s: MPI hangs, or a rank is stopped";
@@ -230,11 +235,7 @@ fn ranks_end_if_mpi_hangs_while_they_join() {
 fn the_results_of_ranks_are_complete_if_mpi_does_not_finalize() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let hangs = hanging_in("MPI_Finalize");
-    let hangs = hangs.iter().map(|(name, value)| (*name, value.to_str().unwrap()));
-    let environment: Vec<_> = hangs.chain([("PARAREAL_MPI_FINALIZE_SECONDS", "2")]).collect();
-    let arguments = [&RUN[..], &["--output", "run"]].concat();
-    let ended = start_with(folder, &[(2, &arguments[..])], None, &environment).wait();
+    let ended = run_hanging(folder, "MPI_Finalize", ("PARAREAL_MPI_FINALIZE_SECONDS", "2"));
     let note = "MPI_Finalize has not returned within 2 s after all ranks had finished: nothing is lost, but the launcher \
                 may report an error";
     let is_noted = |rank| format!("note: rank {rank}: {note}");

@@ -125,7 +125,7 @@ pub(crate) fn output_gradient(
 
 /// Returns the value that the input gradient of a convolution multiplies for input pixel `pixel` at `step` of its depth, which
 /// is `place · out_channels + channel`: the gradient of the output value that the input pixel reaches through this place of
-/// the kernel. It is 0 where there is none.
+/// the kernel, or 0 without such an output value.
 #[cube]
 pub(crate) fn reached_gradient(
     gradient: &[f32],

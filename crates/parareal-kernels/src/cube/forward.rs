@@ -25,7 +25,7 @@ pub(crate) struct Convolution<'a> {
 }
 
 impl Convolution<'_> {
-    /// The folded normalization, or any buffer if there is none, which the kernel does not read.
+    /// The folded normalization. Without one, another buffer, which the kernel does not read.
     pub(crate) fn map_or_any(&self) -> &CubeTensor {
         self.map.unwrap_or(self.weight)
     }
@@ -41,7 +41,7 @@ impl Convolution<'_> {
     }
 }
 
-/// What the forward kernel is compiled for.
+/// Compile-time parameters of the forward kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Variant {
     shape: ConvShape,

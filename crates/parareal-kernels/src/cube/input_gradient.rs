@@ -21,8 +21,8 @@ pub(crate) struct OutputGradient {
     pub(crate) norm: Option<OutputNorm>,
 }
 
-/// What the gradient of an output that is normalized is computed from, beside `δ`. It is computed where it is needed, and
-/// never stored.
+/// Operands, beside `δ`, of the gradient of a normalized output. That gradient is computed where it is needed, and never
+/// stored.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputNorm {
     /// The output of the convolution.
@@ -45,7 +45,7 @@ impl OutputGradient {
 #[derive(Clone, Debug)]
 pub(crate) struct PartialSums(pub(crate) CubeTensor);
 
-/// What the kernel is compiled for.
+/// Compile-time parameters of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Variant {
     shape: ConvShape,

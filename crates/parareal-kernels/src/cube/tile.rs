@@ -1,4 +1,4 @@
-//! How a matrix product is divided among blocks and units.
+//! Division of a matrix product among blocks and units.
 
 use cubecl::CubeCount;
 use cubecl::CubeDim;
@@ -96,7 +96,7 @@ impl Tile {
     }
 }
 
-/// How many units a block has.
+/// Number of units in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scale {
     /// Up to 256, on GPUs.

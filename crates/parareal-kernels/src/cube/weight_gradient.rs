@@ -18,7 +18,7 @@ const ENOUGH_BLOCKS: usize = 512;
 /// The smallest number of pixels of a part.
 const MIN_PIXELS: usize = 128;
 
-/// What the kernel of the partial products is compiled for.
+/// Compile-time parameters of the kernel of the partial products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Variant {
     shape: ConvShape,

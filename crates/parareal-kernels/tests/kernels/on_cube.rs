@@ -81,7 +81,7 @@ struct Units {
     parameters: Vec<[TensorData; 3]>,
 }
 
-/// What a training step with these units computes.
+/// Results of a training step with these units.
 struct Step {
     /// Mean and variance of each normalization, then the output.
     values: Vec<TensorData>,
