@@ -9,8 +9,11 @@ pub(crate) use parareal_text::count;
 use crate::failure::Failure;
 
 /// Prints a note for the user on standard error. Failures are ignored.
+///
+/// The note and its line break are one write: standard error has no buffer, and a launcher joins
+/// the writes of several ranks in the order of their arrival.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Prints a result on standard output. A closed pipe is not an error.
