@@ -65,7 +65,8 @@ fn time(case: Case, batch: usize, states: FloatDType) -> [f64; 2] {
     for _ in 0..ROUNDS {
         let (scale, shift) = (scale.clone(), shift.clone());
         let statistics = NormStatistics::Batch(None);
-        let normalization = Normalization { scale, shift, statistics, epsilon: 1e-5 };
+        let normalization =
+            Normalization { scale, shift, statistics, epsilon: 1e-5, running: None };
         let begun = Instant::now();
         let (output, _) =
             preactivation_conv2d(input.clone(), normalization, weight.clone(), options, None);

@@ -47,7 +47,8 @@ impl Operation {
             for _ in 0..REPETITIONS {
                 let (scale, shift) = (scale.clone(), shift.clone());
                 let statistics = NormStatistics::Batch(None);
-                let normalization = Normalization { scale, shift, statistics, epsilon: 1e-5 };
+                let normalization =
+                    Normalization { scale, shift, statistics, epsilon: 1e-5, running: None };
                 let (output, _) = preactivation_conv2d(
                     input.clone(),
                     normalization,

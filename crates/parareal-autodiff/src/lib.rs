@@ -5,9 +5,11 @@
 //!   the pass depends on them.
 //! - [`record`], [`is_deferring`] and [`defer`] are for crates that add operations with a
 //!   hand-written backward pass to a graph on Burn's CPU backend, or with the feature `cube` on CubeCL's devices.
+//! - [`join_launches`] lets operations on many tensors share their launches on a GPU.
 //! - [`with_replica_sum`] lets operations such as batch normalization depend on the samples of all replicas.
 
 mod deferred;
+mod joined_launches;
 mod record;
 mod replica_sum;
 mod vjp;
@@ -15,6 +17,7 @@ mod vjp;
 pub use deferred::{
     DeferredGradients, WeightGradients, defer, defer_weight_gradients, is_deferring,
 };
+pub use joined_launches::{Launches, join_launches, postpone};
 pub use record::{FlexTensor, GraphBackend, record};
 pub use replica_sum::{ReplicaSum, replica_sum, sum_over_replicas, with_replica_sum};
 pub use vjp::Vjp;

@@ -68,12 +68,13 @@ pub(crate) fn norm(
     input: Tensor<4>,
     normalization: Normalization,
 ) -> (Tensor<4>, ChannelStatistics) {
-    let Normalization { scale, shift, statistics, epsilon } = normalization;
+    let running = normalization.updates().cloned();
+    let Normalization { scale, shift, statistics, epsilon, .. } = normalization;
     let (input, is_narrow) = widened(input, scale.dtype());
     let shape = input.dims();
     // Burn's normalization expects the channels right after the batch.
     let pixels = input.reshape([-1, shape[3] as i32]);
-    let (normalized, statistics) = match statistics {
+    let (normalized, mut statistics) = match statistics {
         // They have to be computed within the graph, even if they are given.
         NormStatistics::Batch(_) if replica_sum().is_some() => {
             batch_norm_over_replicas(pixels, scale, shift, epsilon)
@@ -82,7 +83,7 @@ pub(crate) fn norm(
             let count = pixels.dims()[0];
             let done = batch_norm_train(pixels, scale, shift, epsilon);
             let [mean, variance] = [done.mean, done.variance].map(Tensor::inner);
-            (done.output, ChannelStatistics { mean, variance, count })
+            (done.output, ChannelStatistics { mean, variance, count, running: None })
         }
         NormStatistics::Running(statistics) => {
             let ChannelStatistics { mean, variance, .. } = statistics.clone();
@@ -90,6 +91,9 @@ pub(crate) fn norm(
             (batch_norm(pixels, scale, shift, mean, variance, epsilon), statistics)
         }
     };
+    if let Some(running) = running {
+        statistics.running = Some(running.updated(&statistics));
+    }
     (narrowed(normalized.reshape(shape), is_narrow), statistics)
 }
 
@@ -113,7 +117,7 @@ fn batch_norm_over_replicas(
     let normalized = deviation / variance.clone().add_scalar(epsilon).sqrt();
     let output = normalized * scale.unsqueeze() + shift.unsqueeze();
     let [mean, variance] = [mean, variance].map(|statistic| statistic.squeeze_dim(0).inner());
-    (output, ChannelStatistics { mean, variance, count: count[0] as usize })
+    (output, ChannelStatistics { mean, variance, count: count[0] as usize, running: None })
 }
 
 /// Converts a constant for operations with `other`: detached from any graph, and on an autodiff

@@ -89,7 +89,17 @@ fn fused(
     layers: &[PreactivationConv],
     residual: &Residual<'_>,
 ) -> Option<(Tensor<4>, Vec<ChannelStatistics>)> {
-    fused_chain::chain(input, layers, residual).or_else(|| on_cube(input, layers, residual))
+    let done = fused_chain::chain(input, layers, residual);
+    let (output, mut all) = done.or_else(|| on_cube(input, layers, residual))?;
+    let normalizations = layers.iter().filter_map(|layer| layer.normalization.as_ref());
+    for (normalization, statistics) in normalizations.zip(&mut all) {
+        if let Some(running) = normalization.updates()
+            && statistics.running.is_none()
+        {
+            statistics.running = Some(running.updated(statistics));
+        }
+    }
+    Some((output, all))
 }
 
 /// Applies a chain of convolutions on one of CubeCL's devices.

@@ -214,7 +214,7 @@ fn rounded(exact: &[Vec<f64>; 2], count: usize) -> ChannelStatistics {
         let channels = rounded.len();
         Tensor::from_primitive::<Flex>(from_vec(rounded, [channels]))
     });
-    ChannelStatistics { mean, variance, count }
+    ChannelStatistics { mean, variance, count, running: None }
 }
 
 /// Adds the chain to the graph of its operands, if they are in one.

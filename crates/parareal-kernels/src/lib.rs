@@ -50,6 +50,7 @@
 //!     shift: Tensor::zeros([16], &device),
 //!     statistics: NormStatistics::Batch(None),
 //!     epsilon: 1e-5,
+//!     running: None,
 //! };
 //! let input = Tensor::<4>::ones([2, 8, 8, 16], &device);
 //! let weight = Tensor::<4>::ones([32, 16, 3, 3], &device);
@@ -95,7 +96,7 @@ pub use functional::{
     average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,
     residual, upsample2d,
 };
-pub use normalization::{ChannelStatistics, NormStatistics, Normalization};
+pub use normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 pub use sgd::{Sgd, SgdState};
 pub use simd::{SimdLevel, UnknownSimdLevel};
 

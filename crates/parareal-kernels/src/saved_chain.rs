@@ -167,7 +167,8 @@ mod tests {
             let scale = Tensor::ones([before], &device).require_grad();
             let shift = Tensor::zeros([before], &device);
             let statistics = NormStatistics::Batch(None);
-            let normalization = Some(Normalization { scale, shift, statistics, epsilon: 1e-5 });
+            let normalization =
+                Some(Normalization { scale, shift, statistics, epsilon: 1e-5, running: None });
             let weight = Tensor::ones([after, before, 1, 1], &device);
             let options = ConvOptions { stride: 1, padding: 0 };
             PreactivationConv { normalization, weight, options }

@@ -20,8 +20,9 @@ use crate::simd::SimdLevel;
 /// The default is plain gradient descent, without momentum and weight decay.
 ///
 /// On Burn's CPU backend with 32-bit floats, a step is one pass over the parameter. The parameter
-/// and `v` are updated in place if there are no other references to them. On other backends and
-/// with other precisions, a step uses Burn's own operations.
+/// and `v` are updated in place if there are no other references to them. On CubeCL's devices (feature `cube`), the
+/// parameters of a step within [`parareal_autodiff::join_launches`] also share their launches: many parameters are updated by
+/// each. On other backends and with other precisions, a step uses Burn's own operations.
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
@@ -74,15 +75,21 @@ impl Optimizer for Sgd {
     ) -> (Tensor<D>, Option<SgdState<D>>) {
         let rule = self.for_rank(D);
         let velocity = state.map(|state| state.velocity);
-        let fits = |tensor: &Tensor<D>| {
-            let outside = !tensor.device().is_autodiff();
-            outside && is_fused(tensor) && tensor.dims() == parameter.dims()
+        let fits = |is_fused: fn(&Tensor<D>) -> bool| {
+            let fits = |tensor: &Tensor<D>| {
+                let outside = !tensor.device().is_autodiff();
+                outside && is_fused(tensor) && tensor.dims() == parameter.dims()
+            };
+            [&parameter, &gradient].into_iter().chain(&velocity).all(fits)
         };
-        let is_fused = [&parameter, &gradient].into_iter().chain(&velocity).all(fits);
-        let (parameter, velocity) = match is_fused {
-            true => rule.fused(learning_rate, parameter, gradient, velocity),
-            false => rule.composed(learning_rate, parameter, gradient, velocity),
+        let update = if fits(is_fused) {
+            Self::fused
+        } else if fits(is_fused_on_cube) {
+            Self::fused_on_cube
+        } else {
+            Self::composed
         };
+        let (parameter, velocity) = update(&rule, learning_rate, parameter, gradient, velocity);
         (parameter, (self.momentum != 0.0).then_some(SgdState { velocity }))
     }
 
@@ -120,6 +127,29 @@ impl Sgd {
         (parameter - step.mul_scalar(learning_rate), velocity)
     }
 
+    #[cfg(feature = "cube")]
+    fn fused_on_cube<const D: usize>(
+        &self,
+        learning_rate: f64,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+    ) -> (Tensor<D>, Tensor<D>) {
+        crate::cube::sgd_step(self, learning_rate, parameter, gradient, velocity)
+    }
+
+    /// Without the feature `cube`, no tensor fits.
+    #[cfg(not(feature = "cube"))]
+    fn fused_on_cube<const D: usize>(
+        &self,
+        learning_rate: f64,
+        parameter: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+    ) -> (Tensor<D>, Tensor<D>) {
+        self.composed(learning_rate, parameter, gradient, velocity)
+    }
+
     fn fused<const D: usize>(
         &self,
         learning_rate: f64,
@@ -148,6 +178,16 @@ impl Sgd {
         };
         (tensor(parameter), tensor(velocity))
     }
+}
+
+#[cfg(feature = "cube")]
+fn is_fused_on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
+    crate::cube::is_fused(tensor)
+}
+
+#[cfg(not(feature = "cube"))]
+fn is_fused_on_cube<const D: usize>(_: &Tensor<D>) -> bool {
+    false
 }
 
 /// Returns the weight decay of a parameter of `rank` dimensions.

@@ -1,7 +1,7 @@
 //! Chains of convolutions as single nodes of Burn's automatic differentiation on CubeCL's devices.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::Cube;
 use burn::backend::autodiff::NodeId;
@@ -17,13 +17,13 @@ use super::forward::{Convolution, forward};
 use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
 use super::norm_gradient::{NormGradient, norm_gradient, normalized_input_gradient};
 use super::shape::ConvShape;
-use super::statistics::{Affine, PartialMoments, combine, fold_given, measure};
+use super::statistics::{Affine, PartialMoments, Running, combine, fold_given, measure};
 use super::tensors::{Operand, constant, unwrapped, wrapped};
 use super::tile::{Scale, Tile};
-use super::weight_gradient::weight_gradient;
+use super::weight_gradient::{partial_gradient, sum_parts};
 use crate::conv::PreactivationConv;
 use crate::fused_chain::{Residual, geometries};
-use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
+use crate::normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 
 /// Applies a chain of convolutions as one node, and returns its output with the statistics of each normalization. Returns
 /// `None` if the backend, precision or shapes are not supported, or if the statistics are those of several replicas.
@@ -69,13 +69,13 @@ pub(crate) fn chain(
     {
         nodes.push(weight.node);
         let moments = measured.take();
-        let norm = norm.map(|NormOperands { scale, shift, epsilon, given, is_batch }| {
+        let norm = norm.map(|NormOperands { scale, shift, epsilon, given, running, is_batch }| {
             let affine = Affine { scale: &scale.values, shift: &shift.values, epsilon };
-            let folded = match given {
-                Some([mean, variance]) => fold_given(mean, variance, affine),
+            let (folded, running) = match given {
+                Some([mean, variance]) => (fold_given(mean, variance, affine), None),
                 None => {
                     let measure = || measure(&values, shape.in_channels);
-                    combine(&moments.unwrap_or_else(measure), affine)
+                    combine(&moments.unwrap_or_else(measure), affine, running.as_ref())
                 }
             };
             let statistics = layers[index].normalization.as_ref();
@@ -84,6 +84,11 @@ pub(crate) fn chain(
                 mean: constant(folded.mean),
                 variance: constant(folded.variance),
                 count: batch * shape.height * shape.width,
+                running: running.map(|Running { mean, variance, momentum }| RunningStatistics {
+                    mean: constant(mean),
+                    variance: constant(variance),
+                    momentum,
+                }),
             }));
             nodes.extend([scale.node, shift.node]);
             SavedNorm { map: folded.map, is_batch }
@@ -121,6 +126,8 @@ struct NormOperands {
     epsilon: f32,
     /// Mean and variance, if they are given.
     given: Option<[CubeTensor; 2]>,
+    /// The running statistics, if they are updated.
+    running: Option<Running>,
     /// True if the statistics depend on the input.
     is_batch: bool,
 }
@@ -128,16 +135,26 @@ struct NormOperands {
 impl Operands {
     fn new(layer: &PreactivationConv) -> Option<Self> {
         let norm = match &layer.normalization {
-            Some(Normalization { scale, shift, statistics, epsilon }) => {
+            Some(normalization) => {
+                let Normalization { scale, shift, statistics, epsilon, .. } = normalization;
                 let given = match statistics.given() {
                     Some(ChannelStatistics { mean, variance, .. }) => {
                         Some([Operand::new(mean)?.values, Operand::new(variance)?.values])
                     }
                     None => None,
                 };
+                let running = match normalization.updates() {
+                    Some(RunningStatistics { mean, variance, momentum }) => Some(Running {
+                        mean: Operand::new(mean)?.values,
+                        variance: Operand::new(variance)?.values,
+                        momentum: *momentum,
+                    }),
+                    None => None,
+                };
                 let is_batch = matches!(statistics, NormStatistics::Batch(_));
                 let (scale, shift) = (Operand::new(scale)?, Operand::new(shift)?);
-                Some(NormOperands { scale, shift, epsilon: *epsilon as f32, given, is_batch })
+                let epsilon = *epsilon as f32;
+                Some(NormOperands { scale, shift, epsilon, given, running, is_batch })
             }
             None => None,
         };
@@ -147,7 +164,9 @@ impl Operands {
     fn tensors(&self) -> impl Iterator<Item = &CubeTensor> {
         let of_norm = self.norm.iter().flat_map(|norm| {
             let affine = [&norm.scale.values, &norm.shift.values];
-            affine.into_iter().chain(norm.given.iter().flatten())
+            let running =
+                norm.running.iter().flat_map(|running| [&running.mean, &running.variance]);
+            affine.into_iter().chain(norm.given.iter().flatten()).chain(running)
         });
         std::iter::once(&self.weight.values).chain(of_norm)
     }
@@ -260,6 +279,7 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         let mut begin = 1 + layers.iter().map(SavedLayer::parents).sum::<usize>();
         register(id(begin), gradient.clone());
         let mut along = OutputGradient { gradient: gradient.clone(), norm: None };
+        let (mut now, mut later) = (Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate().rev() {
             begin -= layer.parents();
             let convolution = layer.convolution();
@@ -269,19 +289,15 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
             match id(begin) {
                 Some(weight) if is_leaf && is_deferring() => {
-                    let (chain, along) = (ops.state.clone(), along.clone());
-                    defer(weight, move || {
-                        let convolution = chain.layers.get(index)?.convolution();
-                        Some(constant::<4>(weight_gradient(convolution, &along)))
-                    });
+                    later.push((weight, index, along.clone()));
                 }
-                Some(weight) => register(Some(weight), weight_gradient(convolution, &along)),
+                Some(weight) => now.push((weight, partial_gradient(convolution, &along))),
                 None => {}
             }
             let goes_on = (0..begin).any(|index| id(index).is_some());
             let trains_norm = affine.is_some_and(|(_, ids)| ids.iter().any(Option::is_some));
             if !goes_on && !trains_norm {
-                return;
+                break;
             }
             let (delta, sums) = input_gradient(convolution, &along);
             let norm = affine.zip(sums).map(|((norm, [scale_id, shift_id]), sums)| {
@@ -294,6 +310,10 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             });
             along = OutputGradient { gradient: delta, norm };
         }
+        let (weights, partials): (Vec<_>, Vec<_>) = now.into_iter().unzip();
+        for (weight, gradient) in weights.into_iter().zip(sum_parts(&partials)) {
+            register(Some(weight), gradient);
+        }
         if let Some(input) = id(0) {
             let skip = adds_input.then_some(&gradient);
             let found = match &along.norm {
@@ -304,10 +324,50 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             };
             register(Some(input), found);
         }
+        defer_weights(&ops.state, later);
     }
 }
 
-#[cfg(all(test, feature = "cube-cpu"))]
+/// Defers the gradients of the weights of a chain. The first one that is needed computes all of them.
+fn defer_weights(chain: &Arc<SavedChain>, weights: Vec<(NodeId, usize, OutputGradient)>) {
+    let (ids, rest): (Vec<_>, Vec<_>) =
+        weights.into_iter().map(|(id, index, along)| (id, (index, along))).unzip();
+    let shared = Arc::new(Mutex::new(LateGradients::Waiting(chain.clone(), rest)));
+    for (number, weight) in ids.into_iter().enumerate() {
+        let shared = shared.clone();
+        defer(weight, move || {
+            let mut late = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            late.take(number).map(constant::<4>)
+        });
+    }
+}
+
+/// The deferred gradients of the weights of a chain.
+enum LateGradients {
+    /// The layers, each with the gradient of its output.
+    Waiting(Arc<SavedChain>, Vec<(usize, OutputGradient)>),
+    /// The gradients that have not been taken.
+    Computed(Vec<Option<CubeTensor>>),
+}
+
+impl LateGradients {
+    /// Removes and returns a gradient.
+    fn take(&mut self, number: usize) -> Option<CubeTensor> {
+        if let Self::Waiting(chain, layers) = self {
+            let partial = |(index, along): &(usize, OutputGradient)| {
+                partial_gradient(chain.layers[*index].convolution(), along)
+            };
+            let partials: Vec<_> = layers.iter().map(partial).collect();
+            *self = Self::Computed(sum_parts(&partials).into_iter().map(Some).collect());
+        }
+        match self {
+            Self::Computed(gradients) => gradients.get_mut(number)?.take(),
+            Self::Waiting(..) => None,
+        }
+    }
+}
+
+#[cfg(all(test, any(feature = "cube-cpu", feature = "cube-wgpu")))]
 mod tests {
     use burn::tensor::{Device, TensorData};
 
@@ -320,6 +380,9 @@ mod tests {
 
     #[test]
     fn moments_of_the_last_output_are_remembered() {
+        #[cfg(feature = "cube-wgpu")]
+        let device = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+        #[cfg(not(feature = "cube-wgpu"))]
         let device = Device::cpu();
         let numbers_from =
             |len: usize, factor: f32| (0..len).map(|index| (index as f32 * factor).sin()).collect();
@@ -327,10 +390,10 @@ mod tests {
             let values: Vec<f32> = numbers_from(shape.iter().product(), factor);
             Tensor::<4>::from_data(TensorData::new(values, shape), &device).autodiff()
         };
-        let input = tensor([2, 5, 5, 3], 0.7);
+        let input = tensor([2, 9, 9, 3], 0.7);
         let convolved = || {
             let options = ConvOptions { stride: 1, padding: 0 };
-            conv2d(input.clone(), tensor([6, 3, 1, 1], 1.3), options)
+            conv2d(input.clone(), tensor([20, 3, 1, 1], 1.3), options)
         };
         let id = |tensor: &Tensor<4>| Operand::new(tensor).unwrap().node.unwrap().id();
         let first = convolved();
@@ -338,11 +401,11 @@ mod tests {
         assert!(measured_moments(id(&(first.clone() * 1.0))).is_none());
 
         // Measured in other parts, they combine to the same statistics.
-        let again = measure(&Operand::new(&first).unwrap().values, 6);
+        let again = measure(&Operand::new(&first).unwrap().values, 20);
         assert_ne!(moments.part, again.part);
-        let one = Operand::new(&Tensor::<1>::ones([6], &device)).unwrap().values;
+        let one = Operand::new(&Tensor::<1>::ones([20], &device)).unwrap().values;
         let affine = Affine { scale: &one, shift: &one, epsilon: 1e-5 };
-        let [found, expected] = [moments, again].map(|moments| combine(&moments, affine));
+        let [found, expected] = [moments, again].map(|moments| combine(&moments, affine, None).0);
         for (found, expected) in [(found.mean, expected.mean), (found.variance, expected.variance)]
         {
             for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {

@@ -6,6 +6,7 @@
 //! - `statistics.rs`, `forward.rs`: the forward pass.
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
 //!   `cpu/backward.rs`.
+//! - `sgd.rs`: updates of many parameters in one launch.
 //! - `tensors.rs`: tensors as buffers. `chain.rs`: chains of convolutions as nodes of Burn's automatic differentiation.
 //!
 //! All numbers are 32-bit floats, and indices within a tensor have 32 bits.
@@ -22,6 +23,7 @@ mod input_gradient;
 mod norm_gradient;
 mod product;
 mod reduction;
+mod sgd;
 mod shape;
 mod statistics;
 mod tensors;
@@ -29,4 +31,5 @@ mod tile;
 mod weight_gradient;
 
 pub(crate) use chain::chain;
+pub(crate) use sgd::sgd_step;
 pub(crate) use tensors::is_fused;

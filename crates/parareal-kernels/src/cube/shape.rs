@@ -62,7 +62,9 @@ impl ConvShape {
         let channels = [self.in_channels, self.out_channels];
         let fits = |(pixels, channels): (usize, usize)| {
             let pixels = batch * pixels;
-            pixels.div_ceil(least) <= MAX_BLOCKS && pixels * channels < u32::MAX as usize
+            pixels > 0
+                && pixels.div_ceil(least) <= MAX_BLOCKS
+                && pixels * channels < u32::MAX as usize
         };
         pixels.into_iter().zip(channels).all(fits)
             && channels.into_iter().all(|channels| channels <= MAX_BLOCKS)

@@ -12,6 +12,7 @@ use super::elements::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
 use super::reduction::sum_over_units;
 use super::tensors::empty;
 use super::tile::{MAX_BLOCKS, Scale, grid};
+use crate::normalization::unbiased_factor;
 
 /// Moments of the channels of a tensor, in parts.
 #[derive(Clone, Debug)]
@@ -143,12 +144,56 @@ fn sum_down(value: f32, scratch: &mut Shared<[f32]>, #[comptime] division: Divis
     sum
 }
 
-/// Combines moments to the statistics of all pixels, and folds the normalization with them.
-pub(crate) fn combine(moments: &PartialMoments, affine: Affine<'_>) -> Folded {
+/// Running statistics.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    /// `[channels]`.
+    pub(crate) mean: CubeTensor,
+    /// `[channels]`.
+    pub(crate) variance: CubeTensor,
+    /// The weight of a new batch.
+    pub(crate) momentum: f64,
+}
+
+impl Running {
+    /// Creates running statistics without values.
+    fn empty(&self) -> Self {
+        let new = |like: &CubeTensor| empty(like, [like.meta.shape().num_elements()]);
+        Self { mean: new(&self.mean), variance: new(&self.variance), momentum: self.momentum }
+    }
+}
+
+/// Combines moments to the statistics of all pixels, and folds the normalization with them. Also returns the running
+/// statistics after this batch, if some are given.
+pub(crate) fn combine(
+    moments: &PartialMoments,
+    affine: Affine<'_>,
+    running: Option<&Running>,
+) -> (Folded, Option<Running>) {
     let PartialMoments { values, channels, part, pixels } = moments;
     let (channels, units) = (*channels, Scale::of(&values.client).reducing_units());
     let [mean, variance] = [(); 2].map(|()| empty(values, [channels]));
     let map = empty(values, [FOLDED_ROWS, channels]);
+    let updated = running.map(Running::empty);
+    let mut running_arg = SequenceArg::new();
+    if let (Some(old), Some(new)) = (running, &updated) {
+        let [old_mean, old_variance, mean, variance] =
+            [&old.mean, &old.variance, &new.mean, &new.variance]
+                .map(|tensor| tensor.clone().into_buffer_arg());
+        let batch = old.momentum as f32;
+        let unbiased = (old.momentum * unbiased_factor(*pixels)) as f32;
+        let kept = (1.0 - old.momentum) as f32;
+        running_arg.push(RunningUpdateLaunch::new(
+            old_mean,
+            old_variance,
+            mean,
+            variance,
+            kept,
+            batch,
+            unbiased,
+        ));
+    }
+    let is_updated = updated.is_some();
     combine_kernel::launch(
         &values.client,
         CubeCount::new_1d(channels as u32),
@@ -159,14 +204,30 @@ pub(crate) fn combine(moments: &PartialMoments, affine: Affine<'_>) -> Folded {
         mean.clone().into_buffer_arg(),
         variance.clone().into_buffer_arg(),
         map.clone().into_buffer_arg(),
+        running_arg,
         affine.epsilon,
         *part,
         *pixels,
         units,
+        is_updated,
     );
-    Folded { mean, variance, map }
+    (Folded { mean, variance, map }, updated)
 }
 
+/// Running statistics before and after a batch, and the factors of the update: of the old statistics, of the mean of the
+/// batch, and of its biased variance.
+#[derive(CubeType, CubeLaunch)]
+struct RunningUpdate {
+    old_mean: Box<[f32]>,
+    old_variance: Box<[f32]>,
+    mean: Box<[f32]>,
+    variance: Box<[f32]>,
+    kept: f32,
+    batch: f32,
+    unbiased: f32,
+}
+
+/// `running` has one element if `is_updated` is true, and otherwise none.
 #[cube(launch)]
 fn combine_kernel(
     moments: &[f32],
@@ -175,10 +236,12 @@ fn combine_kernel(
     mean_of: &mut [f32],
     variance_of: &mut [f32],
     map: &mut [f32],
+    running: &mut Sequence<RunningUpdate>,
     epsilon: f32,
     part: usize,
     pixels: usize,
     #[comptime] units: usize,
+    #[comptime] is_updated: bool,
 ) {
     let channels = scale.len();
     let parts = moments.len() / (2 * channels);
@@ -208,6 +271,13 @@ fn combine_kernel(
         mean_of[channel] = mean;
         variance_of[channel] = variance;
         fold(scale[channel], shift[channel], mean, variance, epsilon, channel, map);
+        if comptime!(is_updated) {
+            let update = running.index_mut(0);
+            let old = update.kept * update.old_mean[channel];
+            update.mean[channel] = fma(update.batch, mean, old);
+            let old = update.kept * update.old_variance[channel];
+            update.variance[channel] = fma(update.unbiased, variance, old);
+        }
     }
 }
 

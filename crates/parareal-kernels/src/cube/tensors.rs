@@ -19,6 +19,12 @@ pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cub
     empty_device_contiguous_dtype(client, device, Shape::from(shape), DType::F32)
 }
 
+/// Creates a tensor of this shape and device without initial values.
+pub(crate) fn empty_like(like: &CubeTensor) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, like.meta.shape().clone(), DType::F32)
+}
+
 /// A contiguous tensor of 32-bit floats, with its node if it is in a graph.
 pub(crate) struct Operand {
     pub(crate) values: CubeTensor,
@@ -37,9 +43,10 @@ impl Operand {
     }
 }
 
-/// Returns true if chains of convolutions of this tensor can be fused.
+/// Returns true if operations on this tensor can be fused, under the conditions of [`Operand::new`].
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
-    Operand::new(tensor).is_some()
+    let values = || Cube::into_parts(tensor.clone()).and_then(|(values, _)| unwrapped(values));
+    tensor.dtype() == DType::F32 && !is_composed() && values().is_some()
 }
 
 /// Returns the tensor of a gradient or a result, or `None` if Burn's operation fusion is on.

@@ -1,5 +1,5 @@
-//! The gradient of a convolution's weight. Its product over all pixels is split into parts, each computed by blocks of their
-//! own, and a second launch adds them in a fixed order.
+//! The gradients of the weights of convolutions. The product over all pixels is split into parts, each computed by blocks of
+//! their own. A second launch adds the parts in a fixed order, for several weights at once.
 
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -28,11 +28,20 @@ struct Variant {
     along_normalized: bool,
 }
 
-/// Returns the gradient of the weight, `[out_channels, in_channels, kernel, kernel]`.
-pub(crate) fn weight_gradient(
+/// The gradient of a weight in parts, one for each part of the pixels.
+#[derive(Debug)]
+pub(crate) struct PartialGradient {
+    /// `[parts, out_channels, depth]`.
+    values: CubeTensor,
+    parts: usize,
+    shape: ConvShape,
+}
+
+/// Computes the parts of the gradient of the weight.
+pub(crate) fn partial_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
-) -> CubeTensor {
+) -> PartialGradient {
     let Convolution { shape, input, map, .. } = convolution;
     let client = &input.client;
     let scale = Scale::of(client);
@@ -43,8 +52,8 @@ pub(crate) fn weight_gradient(
     let parts = ENOUGH_BLOCKS.div_ceil(rows * columns).clamp(1, pixels.div_ceil(MIN_PIXELS));
     let part = pixels.div_ceil(parts).next_multiple_of(tile.depth);
     let parts = pixels.div_ceil(part);
-    let partial = empty(input, [parts, shape.out_channels, shape.depth()]);
-    let [along, values, coefficients] = gradient.buffers().map(Clone::clone);
+    let values = empty(input, [parts, shape.out_channels, shape.depth()]);
+    let [along, of_norm, coefficients] = gradient.buffers().map(Clone::clone);
     let variant = Variant {
         shape,
         tile,
@@ -56,16 +65,16 @@ pub(crate) fn weight_gradient(
         grid(columns, rows, parts),
         tile.block(),
         along.into_buffer_arg(),
-        values.into_buffer_arg(),
+        of_norm.into_buffer_arg(),
         coefficients.into_buffer_arg(),
         input.clone().into_buffer_arg(),
         convolution.map_or_any().clone().into_buffer_arg(),
-        partial.clone().into_buffer_arg(),
+        values.clone().into_buffer_arg(),
         part,
         pixels,
         variant,
     );
-    sum_parts(&partial, parts, shape)
+    PartialGradient { values, parts, shape }
 }
 
 #[cube(launch)]
@@ -161,34 +170,70 @@ struct Division {
     down: usize,
 }
 
-/// Adds the parts, and orders the sums as the weight.
-fn sum_parts(partial: &CubeTensor, parts: usize, shape: ConvShape) -> CubeTensor {
-    let ConvShape { in_channels, out_channels, kernel, .. } = shape;
-    let division = match Scale::of(&partial.client) {
+/// Adds the parts of several gradients in one launch, and returns the gradients in the order of the weights, `[out_channels,
+/// in_channels, kernel, kernel]`.
+pub(crate) fn sum_parts(partials: &[PartialGradient]) -> Vec<CubeTensor> {
+    let Some(PartialGradient { values: first, .. }) = partials.first() else { return Vec::new() };
+    let division = match Scale::of(&first.client) {
         Scale::Wide => Division { across: 16, down: 16 },
         Scale::Narrow => Division { across: 1, down: 1 },
     };
-    let gradient = empty(partial, [out_channels, in_channels, kernel, kernel]);
-    let blocks = shape.weight_len().div_ceil(division.across);
+    let shapes: Vec<ConvShape> = partials.iter().map(|partial| partial.shape).collect();
+    let largest = shapes.iter().map(ConvShape::weight_len).max().unwrap_or(0);
+    let blocks = largest.div_ceil(division.across);
     let rows = blocks.div_ceil(MAX_BLOCKS);
+    let gradients: Vec<CubeTensor> = partials
+        .iter()
+        .map(|PartialGradient { values, shape, .. }| {
+            let ConvShape { in_channels, out_channels, kernel, .. } = *shape;
+            empty(values, [out_channels, in_channels, kernel, kernel])
+        })
+        .collect();
+    let mut sums = SequenceArg::new();
+    for (PartialGradient { values, parts, .. }, gradient) in partials.iter().zip(&gradients) {
+        let values = values.clone().into_buffer_arg();
+        sums.push(WeightSumLaunch::new(values, gradient.clone().into_buffer_arg(), *parts));
+    }
     sum_kernel::launch(
-        &partial.client,
-        grid(blocks.div_ceil(rows), rows, 1),
+        &first.client,
+        grid(blocks.div_ceil(rows), rows, partials.len()),
         CubeDim::new_2d(division.across as u32, division.down as u32),
-        partial.clone().into_buffer_arg(),
-        gradient.clone().into_buffer_arg(),
-        parts,
-        shape,
+        sums,
+        shapes,
         division,
     );
-    gradient
+    gradients
+}
+
+/// The gradient of a weight, and the parts that it is the sum of.
+#[derive(CubeType, CubeLaunch)]
+struct WeightSum {
+    partial: Box<[f32]>,
+    gradient: Box<[f32]>,
+    parts: usize,
 }
 
 #[cube(launch)]
 fn sum_kernel(
-    partial: &[f32],
-    gradient: &mut [f32],
-    parts: usize,
+    sums: &mut Sequence<WeightSum>,
+    #[comptime] shapes: Vec<ConvShape>,
+    #[comptime] division: Division,
+) {
+    let mut scratch = Shared::<[f32]>::new_slice(comptime!(division.across * division.down));
+    #[unroll]
+    for number in 0..comptime!(shapes.len()) {
+        if CUBE_POS_Z as usize == number {
+            let shape = comptime!(shapes[number]);
+            sum_weight(sums.index_mut(number), &mut scratch, shape, division);
+        }
+    }
+}
+
+/// Computes this block's part of a gradient.
+#[cube]
+fn sum_weight(
+    sum: &mut WeightSum,
+    scratch: &mut Shared<[f32]>,
     #[comptime] shape: ConvShape,
     #[comptime] division: Division,
 ) {
@@ -196,17 +241,17 @@ fn sum_kernel(
     let across = comptime!(division.across);
     let column = UNIT_POS_X as usize;
     let row = UNIT_POS_Y as usize;
-    let index = CUBE_POS * across + column;
-    let mut scratch = Shared::<[f32]>::new_slice(comptime!(division.across * division.down));
-    let mut sum = 0.0f32;
+    let block = CUBE_POS_Y as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
+    let index = block * across + column;
+    let mut own = 0.0f32;
     if index < len {
         let mut part = row;
-        while part < parts {
-            sum += partial[part * len + index];
+        while part < sum.parts {
+            own += sum.partial[part * len + index];
             part += comptime!(division.down);
         }
     }
-    scratch[row * across + column] = sum;
+    scratch[row * across + column] = own;
     sync_cube();
     if index < len && UNIT_POS_Y == 0 {
         let mut total = 0.0f32;
@@ -219,6 +264,6 @@ fn sum_kernel(
         let place = step / comptime!(shape.in_channels);
         let in_channel = step % comptime!(shape.in_channels);
         let row = channel * comptime!(shape.in_channels) + in_channel;
-        gradient[row * comptime!(shape.places()) + place] = total;
+        sum.gradient[row * comptime!(shape.places()) + place] = total;
     }
 }

@@ -93,10 +93,12 @@ impl Case {
                         mean: constant(&values.mean),
                         variance: constant(&values.variance),
                         count: 0,
+                        running: None,
                     }),
                 };
                 let (scale, shift) = (scale.clone(), shift.clone());
-                let normalization = Normalization { scale, shift, statistics, epsilon: EPSILON };
+                let normalization =
+                    Normalization { scale, shift, statistics, epsilon: EPSILON, running: None };
                 let residual = self.residual.then(|| residual.clone());
                 preactivation_conv2d(
                     input.clone(),

@@ -92,6 +92,7 @@ fn gradients(defer: bool) -> Vec<TensorData> {
             shift: scale.clone().inner().autodiff().mul_scalar(0.1),
             statistics: NormStatistics::Batch(None),
             epsilon: EPSILON,
+            running: None,
         }),
         options: options(1, weight.dims()[2] / 2),
         weight,

@@ -4,7 +4,7 @@ mod against_composed;
 mod common;
 mod depthwise;
 mod levels;
-#[cfg(feature = "cube-cpu")]
+#[cfg(any(feature = "cube-cpu", feature = "cube-wgpu"))]
 mod on_cube;
 mod over_replicas;
 mod recomputed_outputs;

@@ -1,15 +1,30 @@
-//! The fused operations on CubeCL's CPU runtime, compared with Burn's own on the CPU in double precision.
+//! The fused operations on a device of CubeCL, compared with Burn's own on the CPU in double precision.
+//!
+//! With the feature `cube-wgpu` this is a WebGPU device, on which a block has several units. Otherwise it is CubeCL's CPU
+//! runtime.
 
+use burn::optim::Optimizer;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use parareal_autodiff::{Vjp, defer_weight_gradients};
+use parareal_autodiff::{Vjp, defer_weight_gradients, join_launches};
 use parareal_kernels::{
-    ConvOptions, NormStatistics, Normalization, PreactivationConv, conv2d, is_fused, residual,
+    ConvOptions, NormStatistics, Normalization, PreactivationConv, RunningStatistics, Sgd,
+    SgdState, conv2d, is_fused, residual,
 };
 use parareal_testing::relative_difference;
 
 use crate::against_composed::Case;
 use crate::common::{EPSILON, Precision, Source};
 use crate::units::Unit;
+
+#[cfg(feature = "cube-wgpu")]
+fn device() -> Device {
+    Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)
+}
+
+#[cfg(not(feature = "cube-wgpu"))]
+fn device() -> Device {
+    Device::cpu()
+}
 
 /// Convolutions with sizes that are not multiples of a tile.
 fn cases() -> Vec<Case> {
@@ -39,7 +54,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn fused_and_composed_agree() {
     for case in cases() {
-        case.check_on(&Device::cpu(), &[Precision::Single]);
+        case.check_on(&device(), &[Precision::Single]);
     }
 }
 
@@ -49,7 +64,7 @@ fn units_and_composed_agree() {
         [([10, 6], &[1, 3, 1][..]), ([6, 9], &[3, 3]), ([5, 3], &[1, 1]), ([4, 8], &[1, 3, 3, 1])]
     {
         for batch_statistics in [true, false] {
-            Unit { channels, kernels, batch_statistics }.check_on(&Device::cpu());
+            Unit { channels, kernels, batch_statistics }.check_on(&device());
         }
     }
 }
@@ -58,7 +73,7 @@ fn units_and_composed_agree() {
 fn each_gradient_can_be_computed_alone() {
     let unit = Unit { channels: [5, 3], kernels: &[1, 3], batch_statistics: true };
     let run = |tracked: &dyn Fn(usize) -> bool| {
-        unit.run_on(&Device::cpu(), Precision::Single, tracked).gradients
+        unit.run_on(&device(), Precision::Single, tracked).gradients
     };
     let all = run(&|_| true);
     for wanted in 0..all.len() {
@@ -124,7 +139,8 @@ impl Units {
             let layers = unit.iter().map(|(weight, scale, shift)| {
                 let (scale, shift) = (scale.clone(), shift.clone());
                 let statistics = NormStatistics::Batch(None);
-                let normalization = Normalization { scale, shift, statistics, epsilon: EPSILON };
+                let normalization =
+                    Normalization { scale, shift, statistics, epsilon: EPSILON, running: None };
                 let options = ConvOptions { stride: 1, padding: weight.dims()[2] / 2 };
                 let (normalization, weight) = (Some(normalization), weight.clone());
                 PreactivationConv { normalization, weight, options }
@@ -165,7 +181,7 @@ impl Units {
 #[test]
 fn consecutive_units_agree_with_double_precision() {
     let expected = Units::new(Device::flex(), DType::F64).step(false);
-    let found = Units::new(Device::cpu(), DType::F32).step(false);
+    let found = Units::new(device(), DType::F32).step(false);
     let expected = expected.values.iter().chain(&expected.gradients);
     for (index, (found, expected)) in
         found.values.iter().chain(&found.gradients).zip(expected).enumerate()
@@ -177,7 +193,7 @@ fn consecutive_units_agree_with_double_precision() {
 
 #[test]
 fn results_are_reproducible_and_independent_of_deferral() {
-    let units = Units::new(Device::cpu(), DType::F32);
+    let units = Units::new(device(), DType::F32);
     let [first, again, deferred] = [false, false, true].map(|defers| units.step(defers));
     for other in [again, deferred] {
         let all = first.values.iter().chain(&first.gradients);
@@ -195,12 +211,12 @@ fn gradients_agree_with_finite_differences() {
     let product = |a: &TensorData, b: &TensorData| -> f64 {
         numbers(a).into_iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
     };
-    let gradients = Units::new(Device::cpu(), DType::F32).step(false).gradients;
+    let gradients = Units::new(device(), DType::F32).step(false).gradients;
     let mut source = Source::new();
     for (operand, gradient) in gradients.iter().enumerate() {
         let direction = source.normal([gradient.num_elements()], 0.0, 1.0);
         let loss = |factor: f32| {
-            let mut units = Units::new(Device::cpu(), DType::F32);
+            let mut units = Units::new(device(), DType::F32);
             let moved = match operand.checked_sub(1) {
                 None => &mut units.input,
                 Some(index) => &mut units.parameters[index / 3][index % 3],
@@ -220,7 +236,7 @@ fn gradients_agree_with_finite_differences() {
 
 #[test]
 fn what_cannot_be_fused_is_composed() {
-    let device = Device::cpu();
+    let device = device();
     let input = Tensor::<4>::ones([2, 4, 4, 3], &device);
     assert!(is_fused(&input));
     assert!(!is_fused(&Tensor::<4>::ones([2, 4, 4, 3], (&device, DType::F64))));
@@ -228,4 +244,108 @@ fn what_cannot_be_fused_is_composed() {
     let options = ConvOptions { stride: 1, padding: 1 };
     let output = conv2d(input, Tensor::ones([5, 3, 1, 1], &device), options);
     assert_eq!(output.dims(), [2, 6, 6, 5]);
+}
+
+#[test]
+fn running_statistics_are_those_of_the_batch() {
+    let mut source = Source::new();
+    let (input, weight) =
+        (source.normal([2, 3, 5, 6], 1.0, 2.0), source.normal([6, 6, 1, 1], 0.0, 0.3));
+    let [mean, variance] = [0.5, 2.0].map(|mean| source.normal([6], mean, 0.1));
+    let running = |device: &Device, dtype: DType| {
+        let layers = [(); 2].map(|()| {
+            let [mean, variance] =
+                [&mean, &variance].map(|data| Tensor::from_data(data.clone(), (device, dtype)));
+            let normalization = Normalization {
+                scale: Tensor::ones([6], (device, dtype)),
+                shift: Tensor::zeros([6], (device, dtype)),
+                statistics: NormStatistics::Batch(None),
+                epsilon: EPSILON,
+                running: Some(RunningStatistics { mean, variance, momentum: 0.1 }),
+            };
+            let weight = Tensor::from_data(weight.clone(), (device, dtype));
+            let options = ConvOptions { stride: 1, padding: 0 };
+            PreactivationConv { normalization: Some(normalization), weight, options }
+        });
+        let input = Tensor::from_data(input.clone(), (device, dtype));
+        let (_, statistics) = residual(input, layers.into());
+        let running = statistics.into_iter().flat_map(|statistics| {
+            let RunningStatistics { mean, variance, momentum } = statistics.running.unwrap();
+            assert_eq!(momentum, 0.1);
+            [mean, variance].map(Tensor::into_data)
+        });
+        running.collect::<Vec<_>>()
+    };
+    let expected = running(&Device::flex(), DType::F64);
+    for (found, expected) in running(&device(), DType::F32).iter().zip(&expected) {
+        let difference = relative_difference(found, expected);
+        assert!(difference <= 1e-6, "{found:?} instead of {expected:?}");
+    }
+}
+
+/// Three steps with parameters of several sizes, more than fit into one launch on some devices.
+fn steps_of(sgd: Sgd, device: &Device, dtype: DType, joins: bool) -> Vec<TensorData> {
+    let mut source = Source::new();
+    let mut number = |len: usize| source.normal([len], 0.0, 1.0);
+    let mut parameters: Vec<_> = (0..70)
+        .map(|index| {
+            let parameter = Tensor::<1>::from_data(number(1 + 41 * index), (device, dtype));
+            (Some(parameter.unsqueeze::<2>()), None)
+        })
+        .collect();
+    let mut vector = (Some(Tensor::<1>::from_data(number(300), (device, dtype))), None);
+    fn step<const D: usize>(
+        sgd: Sgd,
+        rate: f64,
+        (parameter, state): &mut (Option<Tensor<D>>, Option<SgdState<D>>),
+        gradient: TensorData,
+    ) {
+        // Nothing else refers to the parameter, so that it is updated in place.
+        let old = parameter.take().unwrap();
+        let gradient = Tensor::<1>::from_data(gradient, (&old.device(), old.dtype()));
+        let gradient = gradient.reshape(old.dims());
+        let (new, kept) = sgd.step(rate, old, gradient, state.take());
+        (*parameter, *state) = (Some(new), kept);
+    }
+    for rate in [0.1, 0.05, 0.2] {
+        let mut update = || {
+            for parameter in &mut parameters {
+                let len = parameter.0.as_ref().unwrap().dims()[1];
+                step(sgd, rate, parameter, number(len));
+            }
+            step(sgd, rate, &mut vector, number(300));
+        };
+        if joins { join_launches(update) } else { update() }
+    }
+    let matrices = parameters.into_iter().map(|(parameter, _)| parameter.unwrap().into_data());
+    matrices.chain([vector.0.unwrap().into_data()]).collect()
+}
+
+#[test]
+fn joint_steps_of_gradient_descent_are_those_of_the_formula() {
+    for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
+        let sgd = Sgd { momentum, weight_decay: 0.01, nesterov, decay_weights_only: true };
+        let expected = steps_of(sgd, &Device::flex(), DType::F64, false);
+        for joins in [true, false] {
+            let found = steps_of(sgd, &device(), DType::F32, joins);
+            for (found, expected) in found.iter().zip(&expected) {
+                let difference = relative_difference(found, expected);
+                assert!(difference <= 1e-6, "{sgd:?}: differs by {difference:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parameter_is_updated_in_place_if_nothing_else_refers_to_it() {
+    let sgd = Sgd { momentum: 0.9, ..Sgd::default() };
+    let ones = || Tensor::<1>::ones([37], &device());
+    let numbers = |tensor: Tensor<1>| tensor.into_data().try_into_vec::<f32>().unwrap();
+    let held = ones();
+    let (changed, state) = sgd.step(0.5, held.clone(), ones(), None);
+    let copy = changed.clone();
+    let (twice, _) = sgd.step(0.5, changed, ones(), state);
+    assert_eq!(numbers(held), [1.0; 37]);
+    assert_eq!(numbers(copy), [0.5; 37]);
+    assert!(numbers(twice).iter().all(|value| (value + 0.45).abs() < 1e-6));
 }

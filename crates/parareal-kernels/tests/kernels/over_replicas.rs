@@ -82,6 +82,7 @@ impl Values {
             shift: shift.clone(),
             statistics: NormStatistics::Batch(None),
             epsilon: EPSILON,
+            running: None,
         };
         let options = ConvOptions { stride: 1, padding: 1 };
         let (output, statistics) = preactivation_conv2d(

@@ -106,12 +106,18 @@ impl Sequence {
                 true => NormStatistics::Batch(None),
                 false => {
                     let [mean, variance] = [1.0, 2.0].map(|mean| vector(mean).inner());
-                    NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
+                    NormStatistics::Running(ChannelStatistics {
+                        mean,
+                        variance,
+                        count: 0,
+                        running: None,
+                    })
                 }
             };
             let weight = source.normal([after, before, kernel, kernel], 0.0, 0.3);
             let weight = Tensor::from_data(weight, (&device, dtype)).set_require_grad(tracked);
-            let normalization = Some(Normalization { scale, shift, statistics, epsilon: EPSILON });
+            let normalization =
+                Some(Normalization { scale, shift, statistics, epsilon: EPSILON, running: None });
             let options = ConvOptions { stride: 1, padding: kernel / 2 };
             PreactivationConv { normalization, weight, options }
         };

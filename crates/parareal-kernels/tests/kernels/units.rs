@@ -71,11 +71,17 @@ impl Unit<'_> {
                         let data = source.normal([before], mean, 0.1);
                         Tensor::from_data(data, (plain, dtype))
                     });
-                    NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
+                    NormStatistics::Running(ChannelStatistics {
+                        mean,
+                        variance,
+                        count: 0,
+                        running: None,
+                    })
                 }
             };
             leaves.push((weight.clone(), scale.clone(), shift.clone()));
-            let normalization = Some(Normalization { scale, shift, statistics, epsilon: EPSILON });
+            let normalization =
+                Some(Normalization { scale, shift, statistics, epsilon: EPSILON, running: None });
             let options = ConvOptions { stride: 1, padding: kernel / 2 };
             convs.push(PreactivationConv { normalization, weight, options });
         }

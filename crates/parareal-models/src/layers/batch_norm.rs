@@ -2,8 +2,8 @@ use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::Tensor;
 use parareal::net::Init;
 use parareal_kernels::{
-    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, norm,
-    norm_relu, preactivation_conv2d,
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv,
+    RunningStatistics, norm, norm_relu, preactivation_conv2d,
 };
 
 use super::conv2d::Conv2d;
@@ -110,12 +110,17 @@ impl BatchNorm {
             return NormStatistics::Batch(None);
         }
         let (mean, variance) = (self.running_mean.value(), self.running_var.value());
-        NormStatistics::Running(ChannelStatistics { mean, variance, count: 0 })
+        NormStatistics::Running(ChannelStatistics { mean, variance, count: 0, running: None })
     }
 
     fn normalization(&self, statistics: NormStatistics) -> Normalization {
         let (scale, shift) = (self.weight.val(), self.bias.val());
-        Normalization { scale, shift, statistics, epsilon: EPSILON }
+        let running = self.training.is_enabled().then(|| RunningStatistics {
+            mean: self.running_mean.value().inner(),
+            variance: self.running_var.value().inner(),
+            momentum: MOMENTUM,
+        });
+        Normalization { scale, shift, statistics, epsilon: EPSILON, running }
     }
 
     /// Applies the operation of [`Self::relu_conv2d`] with the given statistics. Does not update the running
@@ -131,17 +136,14 @@ impl BatchNorm {
         preactivation_conv2d(input, normalization, conv.weight.val(), conv.options(), residual)
     }
 
-    /// Updates the running statistics with the statistics of a batch. Does nothing outside training mode.
+    /// Updates the running statistics to those that an operation has returned with the statistics of a batch. Does nothing
+    /// outside training mode.
     pub fn update_running_statistics(&self, batch: &ChannelStatistics) {
-        // An empty batch has no statistics.
-        if batch.count == 0 || !self.training.is_enabled() {
-            return;
+        let Some(RunningStatistics { mean, variance, .. }) = &batch.running else { return };
+        if self.training.is_enabled() {
+            update(&self.running_mean, mean.clone());
+            update(&self.running_var, variance.clone());
         }
-        let samples = batch.count as f64;
-        // The unbiased variance is n / (n - 1) times the biased one. A single value is not corrected.
-        let unbiased = samples / (samples - 1.0).max(1.0);
-        update(&self.running_mean, batch.mean.clone());
-        update(&self.running_var, batch.variance.clone().mul_scalar(unbiased));
     }
 
     /// The number of channels.
@@ -150,10 +152,9 @@ impl BatchNorm {
     }
 }
 
-/// Updates a running statistic with the statistic of a new batch.
+/// Replaces a running statistic.
 fn update(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
-    let old = state.value().inner().mul_scalar(1.0 - MOMENTUM);
-    state.update((old + new.mul_scalar(MOMENTUM)).autodiff());
+    state.update(new.autodiff());
     // Burn stores an update in the calling thread until the value is synchronized. Synchronizing now makes
     // the update visible to other threads.
     state.value_sync();

@@ -1,7 +1,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
-use parareal_autodiff::WeightGradients;
+use parareal_autodiff::{WeightGradients, join_launches};
 
 use super::error::ExecError;
 use super::running_statistics::{self, Merging};
@@ -118,7 +118,7 @@ impl<M: Module> TrainedModule<M> {
     pub(crate) fn update(&mut self, update: Update) {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
-        let module = self.optimizer.step(update.learning_rate, module, gradients);
+        let module = join_launches(|| self.optimizer.step(update.learning_rate, module, gradients));
         let module = if self.parameters.is_shared { tie(module) } else { module };
         if let Some(decay) = update.average_decay {
             self.average = Some(match self.average.take() {
