@@ -3,8 +3,8 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::elements::convolved_value;
-use super::product::{add_product, first_column, first_row};
+use super::factors::{Convolved, ConvolvedLaunch, Weight, WeightLaunch};
+use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::statistics::PartialMoments;
 use super::tensors::empty;
@@ -30,6 +30,13 @@ impl Convolution<'_> {
         self.map.unwrap_or(self.weight)
     }
 
+    /// The first factor of the forward pass.
+    pub(crate) fn convolved(&self) -> ConvolvedLaunch {
+        let [input, map] =
+            [self.input, self.map_or_any()].map(|tensor| tensor.clone().into_buffer_arg());
+        ConvolvedLaunch::new(input, map, self.out_pixels(), self.shape, self.map.is_some())
+    }
+
     /// Number of pixels in the output.
     pub(crate) fn out_pixels(&self) -> usize {
         self.batch * self.shape.out_height * self.shape.out_width
@@ -46,7 +53,6 @@ impl Convolution<'_> {
 struct Variant {
     shape: ConvShape,
     tile: Tile,
-    normalized: bool,
     residual: bool,
     moments: bool,
 }
@@ -58,7 +64,7 @@ pub(crate) fn forward(
     residual: Option<&CubeTensor>,
     measures: bool,
 ) -> (CubeTensor, Option<PartialMoments>) {
-    let Convolution { shape, batch, input, map, weight } = convolution;
+    let Convolution { shape, batch, input, weight, .. } = convolution;
     let client = &input.client;
     let tile = Tile::tall(Scale::of(client), shape.out_channels);
     let pixels = convolution.out_pixels();
@@ -68,20 +74,13 @@ pub(crate) fn forward(
     // Buffers that the kernel does not use are replaced by others. Those that are written have to be different.
     let partial = moments.as_ref().map(|moments| moments.values.clone());
     let partial = partial.unwrap_or_else(|| empty(input, [1]));
-    let variant = Variant {
-        shape,
-        tile,
-        normalized: map.is_some(),
-        residual: residual.is_some(),
-        moments: measures,
-    };
+    let variant = Variant { shape, tile, residual: residual.is_some(), moments: measures };
     forward_kernel::launch(
         client,
         grid(pixels.div_ceil(tile.rows), shape.out_channels.div_ceil(tile.columns), 1),
         tile.block(),
-        input.clone().into_buffer_arg(),
-        convolution.map_or_any().clone().into_buffer_arg(),
-        weight.clone().into_buffer_arg(),
+        convolution.convolved(),
+        WeightLaunch::new(weight.clone().into_buffer_arg(), shape),
         residual.unwrap_or(weight).clone().into_buffer_arg(),
         output.clone().into_buffer_arg(),
         partial.into_buffer_arg(),
@@ -92,58 +91,28 @@ pub(crate) fn forward(
 
 #[cube(launch)]
 fn forward_kernel(
-    input: &[f32],
-    map: &[f32],
-    weight: &[f32],
+    convolved: &Convolved,
+    weight: &Weight,
     residual: &[f32],
     output: &mut [f32],
     moments: &mut [f32],
     #[comptime] variant: Variant,
 ) {
-    let shape = comptime!(variant.shape);
     let tile = comptime!(variant.tile);
-    let channels = comptime!(shape.out_channels);
+    let channels = comptime!(variant.shape.out_channels);
     let pixels = output.len() / channels;
     let begin_row = CUBE_POS_X as usize * comptime!(tile.rows);
     let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
-    let unit = UNIT_POS as usize;
-    let mut left = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.left_stride()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.right_stride()));
-    let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
-    for round in 0..comptime!(shape.depth().div_ceil(tile.depth)) {
-        let begin = round * comptime!(tile.depth);
-        // Neighboring units read neighboring channels.
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.left_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let step = index % comptime!(tile.depth);
-            let row = index / comptime!(tile.depth);
-            if row < comptime!(tile.rows) {
-                left[step * comptime!(tile.left_stride()) + row] = convolved_value(
-                    input,
-                    map,
-                    begin_row + row,
-                    begin + step,
-                    pixels,
-                    shape,
-                    comptime!(variant.normalized),
-                );
-            }
-        }
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.right_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let step = index % comptime!(tile.depth);
-            let column = index / comptime!(tile.depth);
-            if column < comptime!(tile.columns) {
-                right[step * comptime!(tile.right_stride()) + column] =
-                    weight_value(weight, begin + step, begin_column + column, shape);
-            }
-        }
-        sync_cube();
-        add_product(&left, &right, &mut results, tile);
-        sync_cube();
-    }
+    let mut results = product::<Convolved, Weight>(
+        convolved,
+        weight,
+        begin_row,
+        begin_column,
+        0,
+        comptime!(variant.shape.depth()),
+        comptime!([Order::Steps, Order::Steps]),
+        tile,
+    );
     let row = begin_row + first_row(tile);
     let column = begin_column + first_column(tile);
     #[unroll]
@@ -165,20 +134,6 @@ fn forward_kernel(
     if comptime!(variant.moments) {
         write_moments(&results, moments, pixels, channels, tile);
     }
-}
-
-/// Returns the weight that is multiplied at `step` of the depth of a convolution for output channel `channel`, or 0 after the
-/// last.
-#[cube]
-fn weight_value(weight: &[f32], step: usize, channel: usize, #[comptime] shape: ConvShape) -> f32 {
-    let mut result = 0.0f32;
-    if step < comptime!(shape.depth()) && channel < comptime!(shape.out_channels) {
-        let in_channel = step % comptime!(shape.in_channels);
-        let place = step / comptime!(shape.in_channels);
-        let row = channel * comptime!(shape.in_channels) + in_channel;
-        result = weight[row * comptime!(shape.places()) + place];
-    }
-    result
 }
 
 /// Writes the moments of each column of a tile of results. `pixels` and `channels` are the numbers of rows and columns of the

@@ -4,9 +4,12 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::elements::{INVERSE_STD, MEAN, activation, reached_gradient};
+use super::factors::{
+    AlongLaunch, INVERSE_STD, MEAN, Reached, ReachedLaunch, TransposedWeight,
+    TransposedWeightLaunch, activation,
+};
 use super::forward::{Convolution, sum_of_column};
-use super::product::{add_product, first_column, first_row};
+use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::empty;
 use super::tile::{Scale, Tile, grid};
@@ -32,12 +35,16 @@ pub(crate) struct OutputNorm {
 }
 
 impl OutputGradient {
-    /// Gradient, values and coefficients. Those that a kernel does not read are replaced by others.
-    pub(crate) fn buffers(&self) -> [&CubeTensor; 3] {
-        match &self.norm {
+    /// The gradient of the output of this convolution as a factor. Buffers that are not read are replaced by others.
+    pub(crate) fn along(&self, convolution: Convolution<'_>) -> AlongLaunch {
+        let buffers = match &self.norm {
             Some(OutputNorm { values, coefficients }) => [&self.gradient, values, coefficients],
             None => [&self.gradient; 3],
-        }
+        };
+        let [gradient, values, coefficients] =
+            buffers.map(|tensor| tensor.clone().into_buffer_arg());
+        let (pixels, channels) = (convolution.out_pixels(), convolution.shape.out_channels);
+        AlongLaunch::new(gradient, values, coefficients, pixels, channels, self.norm.is_some())
     }
 }
 
@@ -52,8 +59,6 @@ struct Variant {
     tile: Tile,
     /// True if the input of the convolution was normalized.
     normalized: bool,
-    /// True if the gradient of the output is that of a normalized value.
-    along_normalized: bool,
 }
 
 /// Returns the gradient of the input, `[batch, height, width, in_channels]`. If the input is normalized, it is `δ`, and there
@@ -70,21 +75,13 @@ pub(crate) fn input_gradient(
     let delta = empty(input, [batch, shape.height, shape.width, shape.in_channels]);
     let sums = map.map(|_| PartialSums(empty(input, [2, shape.in_channels, parts])));
     let partial = sums.as_ref().map(|sums| sums.0.clone()).unwrap_or_else(|| empty(input, [1]));
-    let [along, values, coefficients] = gradient.buffers().map(Clone::clone);
-    let variant = Variant {
-        shape,
-        tile,
-        normalized: map.is_some(),
-        along_normalized: gradient.norm.is_some(),
-    };
+    let variant = Variant { shape, tile, normalized: map.is_some() };
     input_gradient_kernel::launch(
         client,
         grid(parts, shape.in_channels.div_ceil(tile.columns), 1),
         tile.block(),
-        along.into_buffer_arg(),
-        values.into_buffer_arg(),
-        coefficients.into_buffer_arg(),
-        weight.clone().into_buffer_arg(),
+        ReachedLaunch::new(gradient.along(convolution), pixels, shape),
+        TransposedWeightLaunch::new(weight.clone().into_buffer_arg(), shape),
         input.clone().into_buffer_arg(),
         convolution.map_or_any().clone().into_buffer_arg(),
         delta.clone().into_buffer_arg(),
@@ -96,10 +93,8 @@ pub(crate) fn input_gradient(
 
 #[cube(launch)]
 fn input_gradient_kernel(
-    gradient: &[f32],
-    values: &[f32],
-    coefficients: &[f32],
-    weight: &[f32],
+    reached: &Reached,
+    weight: &TransposedWeight,
     input: &[f32],
     map: &[f32],
     delta: &mut [f32],
@@ -112,44 +107,16 @@ fn input_gradient_kernel(
     let pixels = delta.len() / channels;
     let begin_row = CUBE_POS_X as usize * comptime!(tile.rows);
     let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
-    let unit = UNIT_POS as usize;
-    let mut left = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.left_stride()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.right_stride()));
-    let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
-    for round in 0..comptime!((shape.places() * shape.out_channels).div_ceil(tile.depth)) {
-        let begin = round * comptime!(tile.depth);
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.left_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let step = index % comptime!(tile.depth);
-            let row = index / comptime!(tile.depth);
-            if row < comptime!(tile.rows) {
-                left[step * comptime!(tile.left_stride()) + row] = reached_gradient(
-                    gradient,
-                    values,
-                    coefficients,
-                    begin_row + row,
-                    begin + step,
-                    pixels,
-                    shape,
-                    comptime!(variant.along_normalized),
-                );
-            }
-        }
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.right_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let column = index % comptime!(tile.columns);
-            let step = index / comptime!(tile.columns);
-            if step < comptime!(tile.depth) {
-                right[step * comptime!(tile.right_stride()) + column] =
-                    transposed_weight(weight, begin + step, begin_column + column, shape);
-            }
-        }
-        sync_cube();
-        add_product(&left, &right, &mut results, tile);
-        sync_cube();
-    }
+    let mut results = product::<Reached, TransposedWeight>(
+        reached,
+        weight,
+        begin_row,
+        begin_column,
+        0,
+        comptime!(shape.places() * shape.out_channels),
+        comptime!([Order::Steps, Order::Lines]),
+        tile,
+    );
     let row = begin_row + first_row(tile);
     let column = begin_column + first_column(tile);
     #[unroll]
@@ -174,27 +141,6 @@ fn input_gradient_kernel(
     if comptime!(variant.normalized) {
         write_sums(&results, input, map, sums, pixels, channels, tile);
     }
-}
-
-/// Returns the weight that is multiplied at `step` of the depth of an input gradient for input channel `channel`, or 0 after
-/// the last.
-#[cube]
-fn transposed_weight(
-    weight: &[f32],
-    step: usize,
-    channel: usize,
-    #[comptime] shape: ConvShape,
-) -> f32 {
-    let mut result = 0.0f32;
-    if step < comptime!(shape.places() * shape.out_channels)
-        && channel < comptime!(shape.in_channels)
-    {
-        let out_channel = step % comptime!(shape.out_channels);
-        let place = step / comptime!(shape.out_channels);
-        let row = out_channel * comptime!(shape.in_channels) + channel;
-        result = weight[row * comptime!(shape.places()) + place];
-    }
-    result
 }
 
 /// Writes the sums over each column of a tile of `δ`. `pixels` and `channels` are the numbers of rows and columns of the

@@ -1,7 +1,7 @@
 //! Fused operations for the devices of CubeCL: CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime.
 //!
 //! - `shape.rs`, `tile.rs`: the sizes that a kernel is compiled for.
-//! - `reduction.rs`, `product.rs`, `elements.rs`: what several kernels share. Sums have a fixed order everywhere, so results are
+//! - `reduction.rs`, `product.rs`, `factors.rs`: what several kernels share. Sums have a fixed order everywhere, so results are
 //!   reproducible. There are no atomic operations.
 //! - `statistics.rs`, `forward.rs`: the forward pass.
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
@@ -17,7 +17,7 @@
 #![allow(clippy::too_many_arguments, reason = "kernels have a parameter for each buffer and size")]
 
 mod chain;
-mod elements;
+mod factors;
 mod forward;
 mod input_gradient;
 mod norm_gradient;

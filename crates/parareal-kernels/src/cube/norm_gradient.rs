@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::elements::{
+use super::factors::{
     CENTER, COEFFICIENT_ROWS, CONSTANT, DELTA_FACTOR, FOLDED_ROWS, INPUT_FACTOR, INVERSE_STD, MEAN,
     SLOPE, normalized_gradient,
 };

@@ -8,7 +8,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::elements::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
+use super::factors::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
 use super::reduction::sum_over_units;
 use super::tensors::empty;
 use super::tile::{MAX_BLOCKS, Scale, grid};

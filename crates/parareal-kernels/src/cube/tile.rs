@@ -69,25 +69,15 @@ impl Tile {
         self.unit_rows * self.unit_columns
     }
 
-    /// Distance between the parts of the first factor in shared memory. One more than there are rows, so that units that write
-    /// one part each use different banks.
-    pub(crate) fn left_stride(&self) -> usize {
-        self.rows + 1
+    /// Distance in shared memory between the steps of a factor with this number of lines. It is one more than there are lines,
+    /// so that units that write one step each use different banks.
+    pub(crate) fn stride(lines: usize) -> usize {
+        lines + 1
     }
 
-    /// Distance between the parts of the second factor in shared memory.
-    pub(crate) fn right_stride(&self) -> usize {
-        self.columns + 1
-    }
-
-    /// Number of values that each unit loads of the first factor, rounded up.
-    pub(crate) fn left_loads(&self) -> usize {
-        (self.rows * self.depth).div_ceil(self.units())
-    }
-
-    /// Number of values that each unit loads of the second factor, rounded up.
-    pub(crate) fn right_loads(&self) -> usize {
-        (self.columns * self.depth).div_ceil(self.units())
+    /// Number of values that each unit loads of a factor with this number of lines, rounded up.
+    pub(crate) fn loads(&self, lines: usize) -> usize {
+        (lines * self.depth).div_ceil(self.units())
     }
 
     /// The dimensions of a block.
@@ -154,7 +144,7 @@ mod tests {
             let fitting = [1, 20, 100].map(|rows| Tile::fitting(Scale::Wide, rows, columns));
             for tile in fitting.into_iter().chain([tall]) {
                 assert!(tile.units() <= 256, "{tile:?}");
-                let factors = tile.depth * (tile.left_stride() + tile.right_stride());
+                let factors = tile.depth * (Tile::stride(tile.rows) + Tile::stride(tile.columns));
                 let sums = tile.columns * (tile.units_down() + 1);
                 assert!(4 * (factors + sums) <= 16_384, "{tile:?}");
             }
@@ -166,8 +156,8 @@ mod tests {
         let wide = Tile::tall(Scale::Wide, 64);
         for tile in [wide, Tile::tall(Scale::Narrow, 64)] {
             assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
-            assert!(tile.units() * tile.left_loads() >= tile.rows * tile.depth);
-            assert!(tile.units() * tile.right_loads() >= tile.columns * tile.depth);
+            assert!(tile.units() * tile.loads(tile.rows) >= tile.rows * tile.depth);
+            assert!(tile.units() * tile.loads(tile.columns) >= tile.columns * tile.depth);
         }
     }
 

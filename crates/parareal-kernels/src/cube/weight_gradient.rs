@@ -4,10 +4,10 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::elements::{convolved_value, output_gradient};
+use super::factors::{Along, ConvolvedByStep, ConvolvedByStepLaunch};
 use super::forward::Convolution;
 use super::input_gradient::OutputGradient;
-use super::product::{add_product, first_column, first_row};
+use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::empty;
 use super::tile::{MAX_BLOCKS, Scale, Tile, grid};
@@ -17,16 +17,6 @@ const ENOUGH_BLOCKS: usize = 512;
 
 /// The smallest number of pixels of a part.
 const MIN_PIXELS: usize = 128;
-
-/// Compile-time parameters of the kernel of the partial products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Variant {
-    shape: ConvShape,
-    tile: Tile,
-    normalized: bool,
-    /// True if the gradient of the output is that of a normalized value.
-    along_normalized: bool,
-}
 
 /// The gradient of a weight in parts, one for each part of the pixels.
 #[derive(Debug)]
@@ -42,7 +32,7 @@ pub(crate) fn partial_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
 ) -> PartialGradient {
-    let Convolution { shape, input, map, .. } = convolution;
+    let Convolution { shape, input, .. } = convolution;
     let client = &input.client;
     let scale = Scale::of(client);
     let tile = Tile::fitting(scale, shape.out_channels, shape.depth());
@@ -53,99 +43,46 @@ pub(crate) fn partial_gradient(
     let part = pixels.div_ceil(parts).next_multiple_of(tile.depth);
     let parts = pixels.div_ceil(part);
     let values = empty(input, [parts, shape.out_channels, shape.depth()]);
-    let [along, of_norm, coefficients] = gradient.buffers().map(Clone::clone);
-    let variant = Variant {
-        shape,
-        tile,
-        normalized: map.is_some(),
-        along_normalized: gradient.norm.is_some(),
-    };
     partial_kernel::launch(
         client,
         grid(columns, rows, parts),
         tile.block(),
-        along.into_buffer_arg(),
-        of_norm.into_buffer_arg(),
-        coefficients.into_buffer_arg(),
-        input.clone().into_buffer_arg(),
-        convolution.map_or_any().clone().into_buffer_arg(),
+        gradient.along(convolution),
+        ConvolvedByStepLaunch::new(convolution.convolved()),
         values.clone().into_buffer_arg(),
         part,
         pixels,
-        variant,
+        shape,
+        tile,
     );
     PartialGradient { values, parts, shape }
 }
 
 #[cube(launch)]
 fn partial_kernel(
-    gradient: &[f32],
-    values: &[f32],
-    coefficients: &[f32],
-    input: &[f32],
-    map: &[f32],
+    along: &Along,
+    convolved: &ConvolvedByStep,
     partial: &mut [f32],
     part: usize,
     pixels: usize,
-    #[comptime] variant: Variant,
+    #[comptime] shape: ConvShape,
+    #[comptime] tile: Tile,
 ) {
-    let shape = comptime!(variant.shape);
-    let tile = comptime!(variant.tile);
     let channels = comptime!(shape.out_channels);
     let begin_row = CUBE_POS_Y as usize * comptime!(tile.rows);
     let begin_column = CUBE_POS_X as usize * comptime!(tile.columns);
-    let unit = UNIT_POS as usize;
-    let mut left = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.left_stride()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(tile.depth * tile.right_stride()));
-    let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
-    let mut begin = CUBE_POS_Z as usize * part;
-    let end = min(begin + part, pixels);
-    while begin < end {
-        // Neighboring units read neighboring channels of a pixel.
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.left_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let row = index % comptime!(tile.rows);
-            let step = index / comptime!(tile.rows);
-            if step < comptime!(tile.depth) {
-                let channel = begin_row + row;
-                let mut value = 0.0f32;
-                if begin + step < end && channel < channels {
-                    value = output_gradient(
-                        gradient,
-                        values,
-                        coefficients,
-                        (begin + step) * channels + channel,
-                        channel,
-                        channels,
-                        comptime!(variant.along_normalized),
-                    );
-                }
-                left[step * comptime!(tile.left_stride()) + row] = value;
-            }
-        }
-        #[unroll(tile.unrolls_loads)]
-        for load in 0..comptime!(tile.right_loads()) {
-            let index = unit + load * comptime!(tile.units());
-            let column = index % comptime!(tile.columns);
-            let step = index / comptime!(tile.columns);
-            if step < comptime!(tile.depth) {
-                right[step * comptime!(tile.right_stride()) + column] = convolved_value(
-                    input,
-                    map,
-                    begin + step,
-                    begin_column + column,
-                    end,
-                    shape,
-                    comptime!(variant.normalized),
-                );
-            }
-        }
-        sync_cube();
-        add_product(&left, &right, &mut results, tile);
-        sync_cube();
-        begin += comptime!(tile.depth);
-    }
+    // Parts consist of whole steps of the tile, except for the last.
+    let begin = CUBE_POS_Z as usize * part;
+    let results = product::<Along, ConvolvedByStep>(
+        along,
+        convolved,
+        begin_row,
+        begin_column,
+        begin,
+        min(begin + part, pixels),
+        comptime!([Order::Lines, Order::Lines]),
+        tile,
+    );
     let depth = comptime!(shape.depth());
     let row = begin_row + first_row(tile);
     let column = begin_column + first_column(tile);
