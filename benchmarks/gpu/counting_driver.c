@@ -343,8 +343,22 @@ EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t byte
 
 // Modules and kernels.
 
+// Writes the source of a module, if it is one in PTX, to the folder that the variable COUNTING_DRIVER_MODULES names.
+static void keep_module(const char *image) {
+    static int number = 0;
+    const char *folder = getenv("COUNTING_DRIVER_MODULES");
+    char path[4096];
+    if (!folder || memcmp(image, "\177ELF", 4) == 0) return;
+    pthread_mutex_lock(&lock);
+    snprintf(path, sizeof path, "%s/%04d.ptx", folder, number++);
+    pthread_mutex_unlock(&lock);
+    FILE *file = fopen(path, "w");
+    if (!file || fputs(image, file) < 0 || fclose(file) != 0) perror(path);
+}
+
 EXPORT CUresult cuModuleLoadData(Handle *module, const void *image) {
     count(MODULES_LOADED, 1);
+    keep_module(image);
     *module = new_handle();
     return SUCCESS;
 }

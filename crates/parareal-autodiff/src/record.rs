@@ -6,7 +6,7 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// A float tensor of Burn's CPU backend outside every graph.
 pub type FlexTensor = FloatTensor<Flex>;
@@ -82,9 +82,4 @@ where
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     };
     B::in_graph(output)
-}
-
-/// A tensor whose value does not matter.
-pub(crate) fn placeholder() -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(vec![0f32], [1]))
 }

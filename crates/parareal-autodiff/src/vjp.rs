@@ -1,21 +1,25 @@
 //! Vector-Jacobian products.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "cube")]
+use burn::backend::Cube;
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::grads::Gradients as FlexGradients;
+use burn::backend::autodiff::grads::Gradients as NodeGradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
-use burn::backend::{Autodiff, Flex};
+use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Device, Gradients, Tensor};
 
-use crate::record::{FlexTensor, placeholder, record};
+use crate::record::{GraphBackend, record};
 
 /// The vector-Jacobian product of a graph, for a cotangent that arrives later.
 ///
 /// Pulling a cotangent back through a graph means multiplying it by the transposed Jacobian of the graph's
 /// output. Burn differentiates scalars only, so the result is computed as the gradient of
-/// `sum(output · cotangent)`. On Burn's CPU backend neither this product nor the sum is evaluated, and the
-/// values of the output are not kept.
+/// `sum(output · cotangent)`. On Burn's CPU backend, and with the feature `cube` on CubeCL's devices, neither this product nor
+/// the sum is evaluated, and the values of the output are not kept.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -36,14 +40,23 @@ pub struct Vjp<const D: usize>(Graph<D>);
 enum Graph<const D: usize> {
     /// The output is in no graph.
     Constant,
-    /// The output was on Burn's CPU backend; `root` depends on it through [`SeedCotangent`].
-    Flex {
+    /// The root depends on the output through [`SeedCotangent`].
+    Seeded {
         root: Tensor<1>,
-        cotangent: CotangentSlot,
+        seed: Seed,
         shape: [usize; D],
         dtype: DType,
+        device: Device,
     },
     Other(Tensor<D>),
+}
+
+/// The slot for the cotangent, by backend.
+#[derive(Debug)]
+enum Seed {
+    Flex(CotangentSlot<Flex>),
+    #[cfg(feature = "cube")]
+    Cube(CotangentSlot<Cube>),
 }
 
 impl<const D: usize> Vjp<D> {
@@ -52,18 +65,13 @@ impl<const D: usize> Vjp<D> {
         if !output.is_tracked() {
             return Self(Graph::Constant);
         }
-        if output.device() != Device::flex() {
-            return Self(Graph::Other(output));
-        }
-        let (shape, dtype) = (output.dims(), output.dtype());
-        let Ok(end) = output.clone().try_into_primitive::<Autodiff<Flex>>() else {
-            return Self(Graph::Other(output));
-        };
-        let cotangent = CotangentSlot::default();
-        let parents = [Some(end.node())];
-        let root =
-            record::<Flex, _, 1, 1>(SeedCotangent, parents, cotangent.clone(), placeholder());
-        Self(Graph::Flex { root, cotangent, shape, dtype })
+        let seeded = seed::<Flex, D>(&output).map(|(root, slot)| (root, Seed::Flex(slot)));
+        #[cfg(feature = "cube")]
+        let seeded = seeded
+            .or_else(|| seed::<Cube, D>(&output).map(|(root, slot)| (root, Seed::Cube(slot))));
+        let Some((root, seed)) = seeded else { return Self(Graph::Other(output)) };
+        let (shape, dtype, device) = (output.dims(), output.dtype(), output.inner().device());
+        Self(Graph::Seeded { root, seed, shape, dtype, device })
     }
 
     /// Returns the gradients of the graph's leaves along `cotangent`, a tensor of the output's
@@ -77,29 +85,57 @@ impl<const D: usize> Vjp<D> {
         match self.0 {
             Graph::Constant => None,
             Graph::Other(output) => Some((output * cotangent.autodiff()).sum().backward()),
-            Graph::Flex { root, cotangent: slot, shape, dtype } => {
+            Graph::Seeded { root, seed, shape, dtype, device } => {
                 assert_eq!(cotangent.dims(), shape, "the cotangent's shape");
                 assert_eq!(cotangent.dtype(), dtype, "the cotangent's precision");
-                // The conversion consumes the tensor. The primitive is then the only handle, so its memory
-                // can be reused.
-                let cotangent = cotangent.try_into_primitive::<Flex>();
-                slot.put(cotangent.expect("the cotangent is on the CPU, in no graph"));
+                assert_eq!(cotangent.device(), device, "the cotangent's device, in no graph");
+                match seed {
+                    Seed::Flex(slot) => slot.put(cotangent),
+                    #[cfg(feature = "cube")]
+                    Seed::Cube(slot) => slot.put(cotangent),
+                }
                 Some(root.backward())
             }
         }
     }
 }
 
-/// The cotangent on its way from [`Vjp::pull_back`] to the backward pass.
-#[derive(Clone, Debug, Default)]
-struct CotangentSlot(Arc<Mutex<Option<FlexTensor>>>);
+/// Adds the root to the graph of `output`. Returns `None` if the output is on another backend.
+fn seed<B: GraphBackend, const D: usize>(
+    output: &Tensor<D>,
+) -> Option<(Tensor<1>, CotangentSlot<B>)> {
+    let (_, node) = B::into_parts(output.clone())?;
+    // The value of the root does not matter.
+    let (value, _) = B::into_parts(Tensor::<1>::empty([1], &output.clone().inner().device()))?;
+    let slot = CotangentSlot(Arc::default());
+    let root = record::<B, _, 1, 1>(SeedCotangent, [node], slot.clone(), value);
+    Some((root, slot))
+}
 
-impl CotangentSlot {
-    fn put(&self, cotangent: FlexTensor) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cotangent);
+/// The cotangent on its way from [`Vjp::pull_back`] to the backward pass.
+struct CotangentSlot<B: GraphBackend>(Arc<Mutex<Option<FloatTensor<B>>>>);
+
+impl<B: GraphBackend> Clone for CotangentSlot<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: GraphBackend> fmt::Debug for CotangentSlot<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CotangentSlot").finish_non_exhaustive()
+    }
+}
+
+impl<B: GraphBackend> CotangentSlot<B> {
+    /// Puts a cotangent into the slot. The conversion consumes it, so that its memory can be reused.
+    fn put<const D: usize>(&self, cotangent: Tensor<D>) {
+        let parts = B::into_parts(cotangent);
+        let (values, _) = parts.expect("the caller has compared the devices");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
     }
 
-    fn take(&self) -> Option<FlexTensor> {
+    fn take(&self) -> Option<FloatTensor<B>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -108,19 +144,19 @@ impl CotangentSlot {
 #[derive(Debug)]
 struct SeedCotangent;
 
-impl Backward<Flex, 1> for SeedCotangent {
-    type State = CotangentSlot;
+impl<B: GraphBackend> Backward<B, 1> for SeedCotangent {
+    type State = CotangentSlot<B>;
 
     fn backward(
         self,
-        ops: Ops<CotangentSlot, 1>,
-        gradients: &mut FlexGradients,
+        ops: Ops<CotangentSlot<B>, 1>,
+        gradients: &mut NodeGradients,
         _: &mut Checkpointer,
     ) {
         // The gradient of the root itself is one.
-        drop(gradients.consume::<Flex>(&ops.node));
+        drop(gradients.consume::<B>(&ops.node));
         if let ([Some(operand)], Some(cotangent)) = (ops.parents, ops.state.take()) {
-            gradients.register::<Flex>(operand.id, cotangent);
+            gradients.register::<B>(operand.id, cotangent);
         }
     }
 }

@@ -30,9 +30,9 @@
 //! (`cpu::bf16_product`), where both factors are rounded and sums are 32-bit floats, and with AMX also instead of Winograd's
 //! algorithm.
 //!
-//! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`] and [`residual`] are fused on the devices of CubeCL as well, for
-//! 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each convolution
-//! compute its output, and four its gradients. A normalized input is computed where it is multiplied, and so is the gradient
+//! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`Sgd`] are fused on the devices of CubeCL as
+//! well, for 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each
+//! convolution compute its output, and three its gradients, with one for the whole unit. A normalized input is computed where it is multiplied, and so is the gradient
 //! of a normalized output. Burn's operation fusion has to be off: its tensors are not matched.
 //!
 //! Every function falls back to Burn's own operations if the backend, precision or shapes are not
@@ -69,7 +69,7 @@
 //! | --- | --- |
 //! | `allocator` | adds the module `allocator`: mimalloc that keeps unused memory, for binaries that train |
 //! | `cube` | fused operations for the devices of CubeCL, beside one of Burn's features for them, such as `burn/cuda` |
-//! | `cube-cpu` | `cube` with CubeCL's CPU runtime, which the tests use; its build needs LLVM |
+//! | `cube-cpu`, `cube-wgpu` | `cube` with CubeCL's CPU runtime or WebGPU, for tests; the build of the former needs LLVM |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adamw;

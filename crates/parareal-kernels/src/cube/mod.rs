@@ -11,7 +11,7 @@
 //!
 //! All numbers are 32-bit floats, and indices within a tensor have 32 bits.
 //!
-//! On CubeCL's CPU runtime a block has one unit ([`tile::Scale`]), because units that wait for each other spin. Tests on it do not
+//! On CubeCL's CPU runtime a block has one unit ([`tile::Scale`]), because units that wait for each other spin. Tests on WebGPU
 //! show whether units of a block wait for each other where they have to.
 
 #![allow(clippy::too_many_arguments, reason = "kernels have a parameter for each buffer and size")]

@@ -153,7 +153,7 @@ impl Units {
         }
         let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (&self.device, self.dtype));
         let vjp = Vjp::new(state.clone());
-        // A copy, because CubeCL's CPU runtime returns its own memory, which the product with the cotangent overwrites.
+        // A copy, because CubeCL's CPU runtime returns its own memory, which a later operation may overwrite.
         let output = state.into_data();
         values.push(TensorData::new(output.iter::<f64>().collect(), output.shape().clone()));
         let (found, mut late) = match defers {
