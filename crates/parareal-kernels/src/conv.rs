@@ -13,6 +13,15 @@ pub struct ConvOptions {
     pub padding: usize,
 }
 
+/// The convolution in the skip connection of a residual unit that changes the shape, without a bias.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// Weight, `[out_channels, in_channels, kernel, kernel]`.
+    pub weight: Tensor<4>,
+    /// Stride and padding.
+    pub options: ConvOptions,
+}
+
 /// A convolution without a bias, after optional normalization and ReLU.
 #[derive(Clone, Debug)]
 pub struct PreactivationConv {

@@ -2,11 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use crate::conv::{ConvOptions, PreactivationConv};
+use crate::conv::{ConvOptions, PreactivationConv, Projection};
 #[cfg(feature = "cube")]
 use crate::cube;
 use crate::fused_chain::{self, Residual};
-use crate::normalization::{ChannelStatistics, Normalization};
+use crate::normalization::{ChannelStatistics, NormStatistics, Normalization};
 use crate::{composed, flex, fused_depthwise, fused_resample};
 
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
@@ -43,6 +43,66 @@ pub fn residual(
         }
     }
     (input + state, all)
+}
+
+/// Applies a residual unit that changes the shape: `projection(a) + (layer_n ∘ … ∘ layer_1)(input)`, where `a` is the input
+/// after the normalization and ReLU of the first layer.
+///
+/// On CubeCL's devices with 32-bit floats (feature `cube`), two to four normalized layers and the projection are one fused
+/// operation. Elsewhere each convolution is one; see [`preactivation_conv2d`].
+///
+/// # Shapes
+/// The projection has the output shape of the last layer.
+///
+/// Also returns the statistics of each normalization, in order.
+///
+/// # Panics
+/// If the shapes are not compatible.
+pub fn projected_residual(
+    input: Tensor<4>,
+    layers: Vec<PreactivationConv>,
+    projection: Projection,
+) -> (Tensor<4>, Vec<ChannelStatistics>) {
+    if let 2..=4 = layers.len()
+        && let Some(done) = fused(&input, &layers, &Residual::Projection(&projection))
+    {
+        return done;
+    }
+    let (mut state, mut all, mut skip) = (input, Vec::new(), None);
+    let last = layers.len().saturating_sub(1);
+    let mut projection = Some(projection);
+    for (index, PreactivationConv { normalization, weight, options }) in
+        layers.into_iter().enumerate()
+    {
+        let input = state.clone();
+        match &normalization {
+            Some(normalization) => {
+                let added = skip.take_if(|_| index == last);
+                let (output, statistics) =
+                    preactivation_conv2d(state, normalization.clone(), weight, options, added);
+                state = output;
+                all.push(statistics);
+            }
+            None => state = conv2d(state, weight, options),
+        }
+        if let Some(Projection { weight, options }) = projection.take() {
+            skip = Some(match normalization.zip(all.first()) {
+                Some((normalization, found)) => {
+                    let statistics = match normalization.statistics {
+                        NormStatistics::Batch(_) => NormStatistics::Batch(Some(found.clone())),
+                        given @ NormStatistics::Running(_) => given,
+                    };
+                    let normalization = Normalization { statistics, ..normalization };
+                    preactivation_conv2d(input, normalization, weight, options, None).0
+                }
+                None => conv2d(input, weight, options),
+            });
+        }
+    }
+    match skip {
+        Some(skip) => (state + skip, all),
+        None => (state, all),
+    }
 }
 
 /// Computes `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
@@ -220,7 +280,7 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
 ///
 /// This requires Burn's CPU backend and 32-bit floats or bfloat16, or with the feature `cube` one of CubeCL's devices and
 /// 32-bit floats, and that the environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
-/// [`conv2d`], [`preactivation_conv2d`] and [`residual`] are fused.
+/// [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`projected_residual`] are fused.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     #[cfg(feature = "cube")]
     if cube::is_fused(tensor) {

@@ -11,7 +11,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::{DType, Tensor};
 use parareal_autodiff::{FlexTensor, GraphBackend, defer, is_deferring, record};
 
-use crate::conv::PreactivationConv;
+use crate::conv::{PreactivationConv, Projection};
 use crate::cpu::folded_norm::FoldedNorm;
 use crate::cpu::geometry::Geometry;
 use crate::cpu::gradients::GradientMask;
@@ -27,6 +27,8 @@ pub(crate) enum Residual<'a> {
     /// The input of the first convolution.
     Input,
     Tensor(&'a Tensor<4>),
+    /// A convolution of the normalized input of the first convolution.
+    Projection(&'a Projection),
 }
 
 /// Applies a chain of convolutions as one node, and returns its output with the statistics of each
@@ -45,6 +47,8 @@ pub(crate) fn chain(
         Residual::Tensor(other) if other.dtype() != input.dtype() => return None,
         Residual::Tensor(other) => Some(Operand::state(*other)?),
         Residual::None | Residual::Input => None,
+        // On the CPU, what matters is the time of each convolution, and not the number of operations.
+        Residual::Projection(_) => return None,
     };
     let done = with_element!(
         input,
@@ -157,7 +161,7 @@ pub(crate) fn geometries(
         DType::BF16 => SimdLevel::current().bf16_products(),
         _ => None,
     };
-    let mut geometries = Vec::with_capacity(layers.len());
+    let mut found = Vec::with_capacity(layers.len());
     for layer in layers {
         let [batch, height, width, in_channels] = shape;
         let [out_channels, channels, kernel, columns] = layer.weight.dims();
@@ -185,7 +189,7 @@ pub(crate) fn geometries(
         }
         let [rows, columns] = geometry.output();
         shape = [batch, rows, columns, out_channels];
-        geometries.push(geometry);
+        found.push(geometry);
     }
     let fits = match residual {
         Residual::None => true,
@@ -197,8 +201,19 @@ pub(crate) fn geometries(
             shape == input.dims() && layers.len() > 1 && layers.iter().all(normalized)
         }
         Residual::Tensor(other) => shape == other.dims(),
+        Residual::Projection(projection) => {
+            let normalization = layers.first().and_then(|first| first.normalization.clone());
+            let Projection { weight, options } = (*projection).clone();
+            let projection = PreactivationConv { normalization, weight, options };
+            let projected = geometries(input, &[projection], &Residual::None)?;
+            let projected = projected.first()?;
+            let [rows, columns] = projected.output();
+            shape == [projected.batch, rows, columns, projected.out_channels]
+                && layers.len() > 1
+                && layers.iter().all(|layer| layer.normalization.is_some())
+        }
     };
-    fits.then_some(geometries)
+    fits.then_some(found)
 }
 
 /// Returns the values of a given statistic in double precision.

@@ -30,7 +30,7 @@
 //! (`cpu::bf16_product`), where both factors are rounded and sums are 32-bit floats, and with AMX also instead of Winograd's
 //! algorithm.
 //!
-//! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`Sgd`] are fused on the devices of CubeCL as
+//! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`], [`residual`], [`projected_residual`] and [`Sgd`] are fused on the devices of CubeCL as
 //! well, for 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each
 //! convolution compute its output, and three its gradients, with one for the whole unit. A normalized input is computed where it is multiplied, and so is the gradient
 //! of a normalized output. Burn's operation fusion has to be off: its tensors are not matched.
@@ -91,10 +91,10 @@ mod sgd;
 mod simd;
 
 pub use adamw::AdamW;
-pub use conv::{ConvOptions, PreactivationConv};
+pub use conv::{ConvOptions, PreactivationConv, Projection};
 pub use functional::{
     average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,
-    residual, upsample2d,
+    projected_residual, residual, upsample2d,
 };
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 pub use sgd::{Sgd, SgdState};

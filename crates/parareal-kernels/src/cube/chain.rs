@@ -11,6 +11,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::Tensor;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::server::Handle;
 use parareal_autodiff::{defer, is_deferring, record, replica_sum};
 
 use super::forward::{Convolution, forward};
@@ -21,7 +22,7 @@ use super::statistics::{Affine, PartialMoments, Running, combine, fold_given, me
 use super::tensors::{Operand, constant, unwrapped, wrapped};
 use super::tile::{Scale, Tile};
 use super::weight_gradient::{partial_gradient, sum_parts};
-use crate::conv::PreactivationConv;
+use crate::conv::{PreactivationConv, Projection};
 use crate::fused_chain::{Residual, geometries};
 use crate::normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 
@@ -45,10 +46,15 @@ pub(crate) fn chain(
     let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
     let other = match residual {
         Residual::Tensor(other) => Some(Operand::new(*other)?),
+        Residual::Projection(projection) => Some(Operand::new(&projection.weight)?),
         Residual::None | Residual::Input => None,
     };
+    let projection = match residual {
+        Residual::Projection(projection) => Some(projection_shape(input, projection)?),
+        _ => None,
+    };
     let is_elsewhere = |tensor: &CubeTensor| tensor.device != values.device;
-    if shapes.iter().any(|shape| !shape.is_supported(batch, least))
+    if shapes.iter().chain(&projection).any(|shape| !shape.is_supported(batch, least))
         || operands.iter().flat_map(Operands::tensors).any(is_elsewhere)
         || other.iter().any(|other| is_elsewhere(&other.values))
     {
@@ -56,13 +62,16 @@ pub(crate) fn chain(
     }
 
     let adds_input = matches!(residual, Residual::Input);
-    let skip = match &other {
-        Some(other) => Some(other.values.clone()),
-        None => adds_input.then(|| values.clone()),
+    let mut skip = match (&other, residual) {
+        (Some(other), Residual::Tensor(_)) => Some(other.values.clone()),
+        _ => adds_input.then(|| values.clone()),
     };
+    let projection = projection
+        .zip(other.as_ref())
+        .map(|(shape, other)| SavedProjection { shape, weight: other.values.clone() });
     // Statistics of the output are of use in a graph only, where a normalization may follow.
     let is_in_graph = node.is_some();
-    let mut measured = node.as_ref().and_then(|node| measured_moments(node.id()));
+    let mut measured = measured_moments(&values);
     let mut nodes = vec![node];
     let (mut saved, mut all) = (Vec::with_capacity(layers.len()), Vec::new());
     for (index, (Operands { weight, norm }, shape)) in operands.into_iter().zip(shapes).enumerate()
@@ -94,6 +103,9 @@ pub(crate) fn chain(
             SavedNorm { map: folded.map, is_batch }
         });
         let layer = SavedLayer { shape, batch, input: values, weight: weight.values, norm };
+        if let (Some(projection), 0) = (&projection, index) {
+            skip = Some(forward(projection.convolution(&layer), None, false).0);
+        }
         let is_last = index + 1 == layers.len();
         let measures = match layers.get(index + 1).and_then(|next| next.normalization.as_ref()) {
             Some(next) => matches!(next.statistics, NormStatistics::Batch(None)),
@@ -105,12 +117,18 @@ pub(crate) fn chain(
         saved.push(layer);
     }
     nodes.extend(other.map(|other| other.node));
-    let state = Arc::new(SavedChain { layers: saved, adds_input });
-    let output = record_chain(nodes, state, values);
-    if let (Some(moments), Some(node)) = (measured, Operand::new(&output)?.node) {
-        remember_moments(node.id(), moments);
+    if let Some(moments) = measured {
+        remember_moments(&values, moments);
     }
-    Some((output, all))
+    let state = Arc::new(SavedChain { layers: saved, adds_input, projection });
+    Some((record_chain(nodes, state, values), all))
+}
+
+/// Returns the sizes of the projection of a unit.
+fn projection_shape(input: &Tensor<4>, projection: &Projection) -> Option<ConvShape> {
+    let Projection { weight, options } = projection.clone();
+    let projection = PreactivationConv { normalization: None, weight, options };
+    geometries(input, &[projection], &Residual::None)?.first().map(ConvShape::new)
 }
 
 /// The operands of one convolution.
@@ -178,6 +196,22 @@ struct SavedChain {
     layers: Vec<SavedLayer>,
     /// True if the input of the first convolution is added to the output of the last.
     adds_input: bool,
+    /// The projection whose output is added to that of the last convolution.
+    projection: Option<SavedProjection>,
+}
+
+/// A convolution of the normalized input of the first convolution.
+#[derive(Debug)]
+struct SavedProjection {
+    shape: ConvShape,
+    weight: CubeTensor,
+}
+
+impl SavedProjection {
+    /// Returns the projection, where `first` is the first convolution.
+    fn convolution<'a>(&'a self, first: &'a SavedLayer) -> Convolution<'a> {
+        Convolution { shape: self.shape, weight: &self.weight, ..first.convolution() }
+    }
 }
 
 /// One convolution of a chain.
@@ -197,6 +231,18 @@ struct SavedNorm {
     is_batch: bool,
 }
 
+impl SavedChain {
+    /// Returns the convolution of this number. After the layers it is the projection.
+    fn convolution(&self, number: usize) -> Convolution<'_> {
+        match &self.projection {
+            Some(projection) if number == self.layers.len() => {
+                projection.convolution(&self.layers[0])
+            }
+            _ => self.layers[number].convolution(),
+        }
+    }
+}
+
 impl SavedLayer {
     fn convolution(&self) -> Convolution<'_> {
         let Self { shape, batch, input, weight, norm } = self;
@@ -212,19 +258,24 @@ impl SavedLayer {
 }
 
 thread_local! {
-    /// The moments of the output of the last chain that this thread added to a graph, with the node of that output.
-    static LAST: RefCell<Option<(NodeId, PartialMoments)>> = const { RefCell::new(None) };
+    /// The output of the last chain that this thread added to a graph, with its moments. The tensor is kept, so that nothing
+    /// overwrites it and its memory stays its own.
+    static LAST: RefCell<Option<(CubeTensor, PartialMoments)>> = const { RefCell::new(None) };
 }
 
-/// Remembers the moments of the values of `node`, until the next call.
-fn remember_moments(node: NodeId, moments: PartialMoments) {
-    LAST.set(Some((node, moments)));
+/// Remembers the moments of a tensor, until the next call.
+fn remember_moments(tensor: &CubeTensor, moments: PartialMoments) {
+    LAST.set(Some((tensor.clone(), moments)));
 }
 
-/// Returns the moments of the values of `node`, if they are remembered.
-fn measured_moments(node: NodeId) -> Option<PartialMoments> {
+/// Returns the moments of a tensor, if they are remembered.
+fn measured_moments(tensor: &CubeTensor) -> Option<PartialMoments> {
+    let place = |tensor: &CubeTensor| {
+        let Handle { memory, offset_start, offset_end, .. } = tensor.handle.clone();
+        (memory.binding().id(), offset_start, offset_end, tensor.meta.shape().clone())
+    };
     LAST.with_borrow(|last| match last {
-        Some((output, moments)) if *output == node => Some(moments.clone()),
+        Some((last, moments)) if place(last) == place(tensor) => Some(moments.clone()),
         _ => None,
     })
 }
@@ -240,8 +291,11 @@ fn record_chain(
         4 => record_parents::<4>(parents, state, output),
         5 => record_parents::<5>(parents, state, output),
         7 => record_parents::<7>(parents, state, output),
+        8 => record_parents::<8>(parents, state, output),
         10 => record_parents::<10>(parents, state, output),
+        11 => record_parents::<11>(parents, state, output),
         13 => record_parents::<13>(parents, state, output),
+        14 => record_parents::<14>(parents, state, output),
         count => unreachable!(
             "expected one convolution, or two to four with normalizations, got {count} parents"
         ),
@@ -267,7 +321,7 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         let id = |index: usize| -> Option<NodeId> {
             ops.parents.get(index).and_then(|parent| parent.as_ref()).map(|parent| parent.id)
         };
-        let SavedChain { layers, adds_input } = &*ops.state;
+        let SavedChain { layers, adds_input, projection } = &*ops.state;
         let gradient = unwrapped(grads.consume::<Cube>(&ops.node));
         let gradient = into_contiguous(gradient.expect("the node was recorded without fusion"));
         let mut register = |id: Option<NodeId>, gradient: CubeTensor| {
@@ -277,29 +331,38 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         };
         // Index of the first parent of the current convolution. The loop starts with the last convolution.
         let mut begin = 1 + layers.iter().map(SavedLayer::parents).sum::<usize>();
-        register(id(begin), gradient.clone());
         let mut along = OutputGradient { gradient: gradient.clone(), norm: None };
         let (mut now, mut later) = (Vec::new(), Vec::new());
+        // The gradient of a leaf may be deferred, since nothing within this backward pass reads it.
+        let mut add_weight = |parent: usize, number: usize, along: &OutputGradient| {
+            let Some(weight) = id(parent) else { return };
+            let parent = ops.parents.get(parent).and_then(Option::as_ref);
+            match parent.is_some_and(|parent| parent.parents.is_empty()) {
+                true if is_deferring() => later.push((weight, number, along.clone())),
+                _ => now.push((weight, partial_gradient(ops.state.convolution(number), along))),
+            }
+        };
+        match projection {
+            Some(_) => add_weight(begin, layers.len(), &along),
+            None => register(id(begin), gradient.clone()),
+        }
         for (index, layer) in layers.iter().enumerate().rev() {
             begin -= layer.parents();
             let convolution = layer.convolution();
             let affine = layer.norm.as_ref().map(|norm| (norm, [id(begin + 1), id(begin + 2)]));
-            // The gradient of a leaf may be deferred, since nothing within this backward pass reads it.
-            let parent = ops.parents.get(begin).and_then(Option::as_ref);
-            let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
-            match id(begin) {
-                Some(weight) if is_leaf && is_deferring() => {
-                    later.push((weight, index, along.clone()));
-                }
-                Some(weight) => now.push((weight, partial_gradient(convolution, &along))),
-                None => {}
-            }
+            add_weight(begin, index, &along);
             let goes_on = (0..begin).any(|index| id(index).is_some());
             let trains_norm = affine.is_some_and(|(_, ids)| ids.iter().any(Option::is_some));
             if !goes_on && !trains_norm {
                 break;
             }
-            let (delta, sums) = input_gradient(convolution, &along);
+            // The gradient along the projection joins where both begin.
+            let projected = projection.as_ref().filter(|_| index == 0).map(|projection| {
+                let projection = Convolution { map: None, ..projection.convolution(layer) };
+                let along = OutputGradient { gradient: gradient.clone(), norm: None };
+                input_gradient(projection, &along, None).0
+            });
+            let (delta, sums) = input_gradient(convolution, &along, projected.as_ref());
             let norm = affine.zip(sums).map(|((norm, [scale_id, shift_id]), sums)| {
                 let pixels = convolution.in_pixels();
                 let NormGradient { scale, shift, coefficients } =
@@ -344,7 +407,7 @@ fn defer_weights(chain: &Arc<SavedChain>, weights: Vec<(NodeId, usize, OutputGra
 
 /// The deferred gradients of the weights of a chain.
 enum LateGradients {
-    /// The layers, each with the gradient of its output.
+    /// The numbers of the convolutions, each with the gradient of its output.
     Waiting(Arc<SavedChain>, Vec<(usize, OutputGradient)>),
     /// The gradients that have not been taken.
     Computed(Vec<Option<CubeTensor>>),
@@ -355,7 +418,7 @@ impl LateGradients {
     fn take(&mut self, number: usize) -> Option<CubeTensor> {
         if let Self::Waiting(chain, layers) = self {
             let partial = |(index, along): &(usize, OutputGradient)| {
-                partial_gradient(chain.layers[*index].convolution(), along)
+                partial_gradient(chain.convolution(*index), along)
             };
             let partials: Vec<_> = layers.iter().map(partial).collect();
             *self = Self::Computed(sum_parts(&partials).into_iter().map(Some).collect());
@@ -395,13 +458,14 @@ mod tests {
             let options = ConvOptions { stride: 1, padding: 0 };
             conv2d(input.clone(), tensor([20, 3, 1, 1], 1.3), options)
         };
-        let id = |tensor: &Tensor<4>| Operand::new(tensor).unwrap().node.unwrap().id();
+        let values = |tensor: &Tensor<4>| Operand::new(tensor).unwrap().values;
         let first = convolved();
-        let moments = measured_moments(id(&first)).unwrap();
-        assert!(measured_moments(id(&(first.clone() * 1.0))).is_none());
+        let moments = measured_moments(&values(&first)).unwrap();
+        assert!(measured_moments(&values(&first.clone().detach())).is_some());
+        assert!(measured_moments(&values(&(first.clone() * 1.0))).is_none());
 
         // Measured in other parts, they combine to the same statistics.
-        let again = measure(&Operand::new(&first).unwrap().values, 20);
+        let again = measure(&values(&first), 20);
         assert_ne!(moments.part, again.part);
         let one = Operand::new(&Tensor::<1>::ones([20], &device)).unwrap().values;
         let affine = Affine { scale: &one, shift: &one, epsilon: 1e-5 };
@@ -414,6 +478,6 @@ mod tests {
         }
 
         let _second = convolved();
-        assert!(measured_moments(id(&first)).is_none(), "only the last output is remembered");
+        assert!(measured_moments(&values(&first)).is_none(), "only the last output is remembered");
     }
 }

@@ -59,13 +59,16 @@ struct Variant {
     tile: Tile,
     /// True if the input of the convolution was normalized.
     normalized: bool,
+    /// True if another gradient of the normalized input is added.
+    adds: bool,
 }
 
 /// Returns the gradient of the input, `[batch, height, width, in_channels]`. If the input is normalized, it is `δ`, and there
-/// are partial sums as well.
+/// are partial sums as well. `other`, another gradient of the input after normalization and ReLU, is added.
 pub(crate) fn input_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
+    other: Option<&CubeTensor>,
 ) -> (CubeTensor, Option<PartialSums>) {
     let Convolution { shape, batch, input, map, weight } = convolution;
     let client = &input.client;
@@ -75,7 +78,7 @@ pub(crate) fn input_gradient(
     let delta = empty(input, [batch, shape.height, shape.width, shape.in_channels]);
     let sums = map.map(|_| PartialSums(empty(input, [2, shape.in_channels, parts])));
     let partial = sums.as_ref().map(|sums| sums.0.clone()).unwrap_or_else(|| empty(input, [1]));
-    let variant = Variant { shape, tile, normalized: map.is_some() };
+    let variant = Variant { shape, tile, normalized: map.is_some(), adds: other.is_some() };
     input_gradient_kernel::launch(
         client,
         grid(parts, shape.in_channels.div_ceil(tile.columns), 1),
@@ -84,6 +87,7 @@ pub(crate) fn input_gradient(
         TransposedWeightLaunch::new(weight.clone().into_buffer_arg(), shape),
         input.clone().into_buffer_arg(),
         convolution.map_or_any().clone().into_buffer_arg(),
+        other.unwrap_or(weight).clone().into_buffer_arg(),
         delta.clone().into_buffer_arg(),
         partial.into_buffer_arg(),
         variant,
@@ -97,6 +101,7 @@ fn input_gradient_kernel(
     weight: &TransposedWeight,
     input: &[f32],
     map: &[f32],
+    other: &[f32],
     delta: &mut [f32],
     sums: &mut [f32],
     #[comptime] variant: Variant,
@@ -128,6 +133,9 @@ fn input_gradient_kernel(
             if pixel < pixels && channel < channels {
                 let place = comptime!(i * tile.unit_columns + j);
                 let index = pixel * channels + channel;
+                if comptime!(variant.adds) {
+                    results[place] += other[index];
+                }
                 if comptime!(variant.normalized) {
                     // The same expression as in the forward pass, so that ReLU decides alike.
                     if activation(input[index], map, channel, channels) <= 0.0f32 {

@@ -12,7 +12,7 @@ use super::tile::{Scale, grid};
 use crate::sgd::Sgd;
 
 /// The largest number of parameters of a launch. A kernel has a branch for each, so more of them take longer to compile.
-const MAX_PARAMETERS: usize = 64;
+const MAX_PARAMETERS: usize = 128;
 
 /// The largest number of blocks for one parameter. Each unit updates several values if there are more.
 const MAX_PARAMETER_BLOCKS: usize = 128;

@@ -115,8 +115,8 @@ pub(crate) fn sum_parts(partials: &[PartialGradient]) -> Vec<CubeTensor> {
         Scale::Wide => Division { across: 16, down: 16 },
         Scale::Narrow => Division { across: 1, down: 1 },
     };
-    let shapes: Vec<ConvShape> = partials.iter().map(|partial| partial.shape).collect();
-    let largest = shapes.iter().map(ConvShape::weight_len).max().unwrap_or(0);
+    let lengths = partials.iter().map(|partial| partial.shape.weight_len());
+    let largest = lengths.max().unwrap_or(0);
     let blocks = largest.div_ceil(division.across);
     let rows = blocks.div_ceil(MAX_BLOCKS);
     let gradients: Vec<CubeTensor> = partials
@@ -127,16 +127,16 @@ pub(crate) fn sum_parts(partials: &[PartialGradient]) -> Vec<CubeTensor> {
         })
         .collect();
     let mut sums = SequenceArg::new();
-    for (PartialGradient { values, parts, .. }, gradient) in partials.iter().zip(&gradients) {
-        let values = values.clone().into_buffer_arg();
-        sums.push(WeightSumLaunch::new(values, gradient.clone().into_buffer_arg(), *parts));
+    for (PartialGradient { values, parts, shape }, gradient) in partials.iter().zip(&gradients) {
+        let [values, gradient] = [values, gradient].map(|tensor| tensor.clone().into_buffer_arg());
+        sums.push(WeightSumLaunch::new(values, gradient, *parts, *shape));
     }
     sum_kernel::launch(
         &first.client,
         grid(blocks.div_ceil(rows), rows, partials.len()),
         CubeDim::new_2d(division.across as u32, division.down as u32),
         sums,
-        shapes,
+        partials.len(),
         division,
     );
     gradients
@@ -148,32 +148,29 @@ struct WeightSum {
     partial: Box<[f32]>,
     gradient: Box<[f32]>,
     parts: usize,
+    #[cube(comptime)]
+    shape: ConvShape,
 }
 
 #[cube(launch)]
 fn sum_kernel(
     sums: &mut Sequence<WeightSum>,
-    #[comptime] shapes: Vec<ConvShape>,
+    #[comptime] count: usize,
     #[comptime] division: Division,
 ) {
     let mut scratch = Shared::<[f32]>::new_slice(comptime!(division.across * division.down));
     #[unroll]
-    for number in 0..comptime!(shapes.len()) {
+    for number in 0..count {
         if CUBE_POS_Z as usize == number {
-            let shape = comptime!(shapes[number]);
-            sum_weight(sums.index_mut(number), &mut scratch, shape, division);
+            sum_weight(sums.index_mut(number), &mut scratch, division);
         }
     }
 }
 
 /// Computes this block's part of a gradient.
 #[cube]
-fn sum_weight(
-    sum: &mut WeightSum,
-    scratch: &mut Shared<[f32]>,
-    #[comptime] shape: ConvShape,
-    #[comptime] division: Division,
-) {
+fn sum_weight(sum: &mut WeightSum, scratch: &mut Shared<[f32]>, #[comptime] division: Division) {
+    let shape = comptime!(sum.shape);
     let len = comptime!(shape.weight_len());
     let across = comptime!(division.across);
     let column = UNIT_POS_X as usize;

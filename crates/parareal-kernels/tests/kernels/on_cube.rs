@@ -7,8 +7,8 @@ use burn::optim::Optimizer;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::{Vjp, defer_weight_gradients, join_launches};
 use parareal_kernels::{
-    ConvOptions, NormStatistics, Normalization, PreactivationConv, RunningStatistics, Sgd,
-    SgdState, conv2d, is_fused, residual,
+    ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, Projection,
+    RunningStatistics, Sgd, SgdState, conv2d, is_fused, projected_residual, residual,
 };
 use parareal_testing::relative_difference;
 
@@ -348,4 +348,112 @@ fn a_parameter_is_updated_in_place_if_nothing_else_refers_to_it() {
     assert_eq!(numbers(held), [1.0; 37]);
     assert_eq!(numbers(copy), [0.5; 37]);
     assert!(numbers(twice).iter().all(|value| (value + 0.45).abs() < 1e-6));
+}
+
+/// A unit that changes the shape: a 1×1, a strided 3×3 and a 1×1 convolution, and a projection.
+struct ProjectedUnit {
+    input: TensorData,
+    cotangent: TensorData,
+    /// Weight, scale and shift of each layer.
+    layers: Vec<(TensorData, [TensorData; 2])>,
+    projection: TensorData,
+}
+
+impl ProjectedUnit {
+    fn new() -> Self {
+        let mut source = Source::new();
+        let layers = [(6, 3, 1), (3, 3, 3), (3, 10, 1)].map(|(before, after, kernel)| {
+            let weight = source.normal([after, before, kernel, kernel], 0.0, 0.4);
+            (weight, [1.0, 0.1].map(|mean| source.normal([before], mean, 0.3)))
+        });
+        Self {
+            input: source.normal([2, 6, 8, 6], 1.5, 2.0),
+            cotangent: source.normal([2, 3, 4, 10], 0.0, 1.0),
+            layers: layers.into(),
+            projection: source.normal([10, 6, 1, 1], 0.0, 0.4),
+        }
+    }
+
+    /// Returns the statistics and the output, and the gradients of the input, the projection and all parameters.
+    fn run(&self, device: &Device, dtype: DType, is_batch: bool, defers: bool) -> Vec<TensorData> {
+        let graph = device.clone().autodiff();
+        let options = |stride, kernel| ConvOptions { stride, padding: kernel / 2 };
+        let leaf = |data: &TensorData| Tensor::from_data(data.clone(), (&graph, dtype));
+        let input: Tensor<4> = leaf(&self.input).require_grad();
+        let projected: Tensor<4> = leaf(&self.projection).require_grad();
+        let leaves = self.layers.iter().map(|(weight, affine)| {
+            let affine = affine
+                .each_ref()
+                .map(|data| Tensor::<1>::from_data(data.clone(), (&graph, dtype)).require_grad());
+            (leaf(weight).require_grad(), affine)
+        });
+        let leaves: Vec<(Tensor<4>, _)> = leaves.collect();
+        let layers = leaves.iter().map(|(weight, [scale, shift])| {
+            let kernel = weight.dims()[2];
+            let constant = |value| Tensor::full([weight.dims()[1]], value, (device, dtype));
+            let statistics = match is_batch {
+                true => NormStatistics::Batch(None),
+                false => NormStatistics::Running(ChannelStatistics {
+                    mean: constant(0.4),
+                    variance: constant(1.7),
+                    count: 0,
+                    running: None,
+                }),
+            };
+            let (scale, shift) = (scale.clone(), shift.clone());
+            let normalization =
+                Normalization { scale, shift, statistics, epsilon: EPSILON, running: None };
+            PreactivationConv {
+                normalization: Some(normalization),
+                weight: weight.clone(),
+                options: options(if kernel == 3 { 2 } else { 1 }, kernel),
+            }
+        });
+        let projection = Projection { weight: projected.clone(), options: options(2, 1) };
+        let (output, statistics) = projected_residual(input.clone(), layers.collect(), projection);
+        assert_eq!(statistics.len(), 3);
+        let mut results: Vec<TensorData> = statistics
+            .into_iter()
+            .flat_map(|statistics| [statistics.mean, statistics.variance].map(Tensor::into_data))
+            .collect();
+        let vjp = Vjp::new(output.clone());
+        let output = output.into_data();
+        results.push(TensorData::new(output.iter::<f64>().collect(), output.shape().clone()));
+        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (device, dtype));
+        let (found, mut late) = match defers {
+            true => {
+                let (found, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
+                (found, deferred.compute())
+            }
+            false => (vjp.pull_back(cotangent), Default::default()),
+        };
+        let found = found.unwrap();
+        results.push(input.grad(&found).unwrap().into_data());
+        for (weight, affine) in leaves {
+            let of_weight = if defers { late.take(&weight) } else { weight.grad(&found) };
+            results.push(of_weight.unwrap().into_data());
+            results.extend(affine.map(|tensor| tensor.grad(&found).unwrap().into_data()));
+        }
+        let of_weight = if defers { late.take(&projected) } else { projected.grad(&found) };
+        results.push(of_weight.unwrap().into_data());
+        results
+    }
+}
+
+#[test]
+fn projected_units_agree_with_double_precision() {
+    let unit = ProjectedUnit::new();
+    for is_batch in [true, false] {
+        let expected = unit.run(&Device::flex(), DType::F64, is_batch, false);
+        let on_cpu = unit.run(&Device::flex(), DType::F32, is_batch, false);
+        let found = unit.run(&device(), DType::F32, is_batch, false);
+        let deferred = unit.run(&device(), DType::F32, is_batch, true);
+        for (index, expected) in expected.iter().enumerate() {
+            for found in [&on_cpu, &found] {
+                let difference = relative_difference(&found[index], expected);
+                assert!(difference <= 1e-5, "result {index} differs by {difference:.1e}");
+            }
+            found[index].assert_eq(&deferred[index], true);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::{Flag, Module, ModuleMapper, Param, RunningState};
 use burn::tensor::Tensor;
 use parareal::net::Init;
 use parareal_kernels::{
@@ -141,8 +141,8 @@ impl BatchNorm {
     pub fn update_running_statistics(&self, batch: &ChannelStatistics) {
         let Some(RunningStatistics { mean, variance, .. }) = &batch.running else { return };
         if self.training.is_enabled() {
-            update(&self.running_mean, mean.clone());
-            update(&self.running_var, variance.clone());
+            replace(&self.running_mean, mean.clone());
+            replace(&self.running_var, variance.clone());
         }
     }
 
@@ -153,9 +153,20 @@ impl BatchNorm {
 }
 
 /// Replaces a running statistic.
-fn update(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
-    state.update(new.autodiff());
-    // Burn stores an update in the calling thread until the value is synchronized. Synchronizing now makes
-    // the update visible to other threads.
-    state.value_sync();
+///
+/// Burn's own update is stored in the calling thread until the value is synchronized, and then divides the sum over threads by
+/// their number, on a GPU with a launch of its own. Clones of a running statistic share its value, so mapping one of them changes
+/// all, at once and for all threads.
+fn replace(state: &RunningState<Tensor<1>>, new: Tensor<1>) {
+    state.clone().map(&mut Replacement(new.autodiff()));
+}
+
+/// Replaces tensors by another.
+struct Replacement(Tensor<1>);
+
+impl ModuleMapper for Replacement {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let new = Tensor::from_dispatch(self.0.clone().into_dispatch());
+        Param::initialized(parameter.id, new)
+    }
 }

@@ -1,7 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use parareal::net::Init;
-use parareal_kernels::{ConvOptions, conv2d};
+use parareal_kernels::{ConvOptions, Projection, conv2d};
 
 /// Convolution with a square kernel and no bias, padded to keep the size at stride 1.
 #[derive(Module, Debug)]
@@ -30,6 +30,11 @@ impl Conv2d {
 
     pub(super) fn options(&self) -> ConvOptions {
         ConvOptions { stride: self.stride, padding: self.weight.shape()[2] / 2 }
+    }
+
+    /// Returns the convolution as the projection of a residual unit.
+    pub(crate) fn as_projection(&self) -> Projection {
+        Projection { weight: self.weight.val(), options: self.options() }
     }
 
     /// The number of input channels.

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use super::definition::UnitDefinition;
-use super::skip::{add_identity, conv_and_projection, projection, with_projection};
+use super::skip::{projection, residual_unit, with_projection};
 use crate::image::{Image, height_and_width};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::size::Size;
@@ -41,11 +41,7 @@ impl UnitDefinition for BasicUnit {
 impl Layer<Tensor<4>, Tensor<4>> for BasicUnit {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let Self { norm1, conv1, norm2, conv2, projection } = self;
-        let Some(projection) = projection else {
-            return add_identity(input, &[(norm1, conv1), (norm2, conv2)]);
-        };
-        let (state, skip) = conv_and_projection(input, norm1, conv1, projection);
-        norm2.relu_conv2d(state, conv2, Some(skip)).0
+        residual_unit(input, &[(norm1, conv1), (norm2, conv2)], projection.as_ref())
     }
 
     fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {

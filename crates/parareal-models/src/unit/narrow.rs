@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use parareal::net::{Init, Layer, SampleShape, ShapeError};
 
 use super::definition::UnitDefinition;
-use super::skip::{add_identity, conv_and_projection, projection, with_projection};
+use super::skip::{projection, residual_unit, with_projection};
 use crate::image::{Image, height_and_width};
 use crate::layers::{BatchNorm, Conv2d};
 use crate::size::Size;
@@ -73,14 +73,8 @@ impl<const DIVISOR: usize> UnitDefinition for NarrowUnit<DIVISOR> {
 impl<const DIVISOR: usize> Layer<Tensor<4>, Tensor<4>> for NarrowUnit<DIVISOR> {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let Self { norm1, conv1, norm2, conv2, norm3, conv3, norm4, conv4, projection } = self;
-        let Some(projection) = projection else {
-            let convs = [(norm1, conv1), (norm2, conv2), (norm3, conv3), (norm4, conv4)];
-            return add_identity(input, &convs);
-        };
-        let (state, skip) = conv_and_projection(input, norm1, conv1, projection);
-        let state = norm2.relu_conv2d(state, conv2, None).0;
-        let state = norm3.relu_conv2d(state, conv3, None).0;
-        norm4.relu_conv2d(state, conv4, Some(skip)).0
+        let convs = [(norm1, conv1), (norm2, conv2), (norm3, conv3), (norm4, conv4)];
+        residual_unit(input, &convs, projection.as_ref())
     }
 
     fn output_shape(&self, input: &SampleShape) -> Result<SampleShape, ShapeError> {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use parareal::net::Init;
-use parareal_kernels::residual;
+use parareal_kernels::{projected_residual, residual};
 
 use crate::image::Image;
 use crate::layers::{BatchNorm, Conv2d};
@@ -26,11 +26,18 @@ pub(super) fn with_projection(
     convs.into_iter().chain((from != to).then(projection)).sum()
 }
 
-/// Applies convolutions, each after batch normalization and ReLU, and adds the input. All of this is one
-/// operation.
-pub(super) fn add_identity(input: Tensor<4>, convs: &[(&BatchNorm, &Conv2d)]) -> Tensor<4> {
-    let preactivation = convs.iter().map(|(norm, conv)| norm.preactivation_conv(conv));
-    let (output, statistics) = residual(input, preactivation.collect());
+/// Applies convolutions, each after batch normalization and ReLU, and adds the input, or with a projection the projected input
+/// of the first convolution. All of this is one operation.
+pub(super) fn residual_unit(
+    input: Tensor<4>,
+    convs: &[(&BatchNorm, &Conv2d)],
+    projection: Option<&Conv2d>,
+) -> Tensor<4> {
+    let layers = convs.iter().map(|(norm, conv)| norm.preactivation_conv(conv)).collect();
+    let (output, statistics) = match projection {
+        Some(projection) => projected_residual(input, layers, projection.as_projection()),
+        None => residual(input, layers),
+    };
     for ((norm, _), statistics) in convs.iter().zip(&statistics) {
         norm.update_running_statistics(statistics);
     }
