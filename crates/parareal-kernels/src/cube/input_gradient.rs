@@ -1,6 +1,7 @@
 //! The gradient of a convolution's input: of the input itself, or `δ`, its gradient before the normalization, with the sums
 //! over pixels that the gradient of the normalization needs.
 
+use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -11,7 +12,7 @@ use super::factors::{
 use super::forward::{Convolution, sum_of_column};
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
-use super::tensors::empty;
+use super::tensors::empty_together;
 use super::tile::{Scale, Tile, grid};
 
 /// The gradient of the output of a convolution.
@@ -75,9 +76,10 @@ pub(crate) fn input_gradient(
     let tile = Tile::tall(Scale::of(client), shape.in_channels);
     let pixels = convolution.in_pixels();
     let parts = pixels.div_ceil(tile.rows);
-    let delta = empty(input, [batch, shape.height, shape.width, shape.in_channels]);
-    let sums = map.map(|_| PartialSums(empty(input, [2, shape.in_channels, parts])));
-    let partial = sums.as_ref().map(|sums| sums.0.clone()).unwrap_or_else(|| empty(input, [1]));
+    // Without a normalization, the kernel does not write sums.
+    let sums = if map.is_some() { [2, shape.in_channels, parts] } else { [1; 3] };
+    let delta = [batch, shape.height, shape.width, shape.in_channels];
+    let [delta, sums] = empty_together(input, [Shape::from(delta), Shape::from(sums)]);
     let variant = Variant { shape, tile, normalized: map.is_some(), adds: other.is_some() };
     input_gradient_kernel::launch(
         client,
@@ -89,10 +91,10 @@ pub(crate) fn input_gradient(
         convolution.map_or_any().clone().into_buffer_arg(),
         other.unwrap_or(weight).clone().into_buffer_arg(),
         delta.clone().into_buffer_arg(),
-        partial.into_buffer_arg(),
+        sums.clone().into_buffer_arg(),
         variant,
     );
-    (delta, sums)
+    (delta, map.map(|_| PartialSums(sums)))
 }
 
 #[cube(launch)]

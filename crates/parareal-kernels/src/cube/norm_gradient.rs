@@ -1,5 +1,6 @@
 //! The gradients of a normalization: of scale and shift, and of its input.
 
+use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -9,7 +10,7 @@ use super::factors::{
 };
 use super::input_gradient::PartialSums;
 use super::reduction::sum_over_units;
-use super::tensors::empty;
+use super::tensors::{empty, empty_together};
 use super::tile::Scale;
 
 /// The largest number of blocks of an elementwise kernel. Each unit computes several values if there are more.
@@ -36,8 +37,9 @@ pub(crate) fn norm_gradient(
 ) -> NormGradient {
     let channels = map.meta.shape().num_elements() / FOLDED_ROWS;
     let units = Scale::of(&map.client).reducing_units();
-    let [scale, shift] = [(); 2].map(|()| empty(map, [channels]));
-    let coefficients = empty(map, [COEFFICIENT_ROWS, channels]);
+    let vector = || Shape::from([channels]);
+    let shapes = [vector(), vector(), Shape::from([COEFFICIENT_ROWS, channels])];
+    let [scale, shift, coefficients] = empty_together(map, shapes);
     norm_gradient_kernel::launch(
         &map.client,
         CubeCount::new_1d(channels as u32),

@@ -35,7 +35,8 @@ pub(crate) fn sgd_step<const D: usize>(
     let is_first = velocity.is_none();
     let velocity = match velocity {
         Some(velocity) => owned(values(velocity)),
-        None => empty_like(&parameter),
+        // It lives as long as the parameter.
+        None => parameter.client.memory_persistent_allocation(&parameter, empty_like),
     };
     let result = (constant(parameter.clone()), constant(velocity.clone()));
     let rule = Rule {

@@ -5,12 +5,13 @@
 //! because the second launch reads them in this order. All parts have the same number of pixels except for the last, which may
 //! have fewer.
 
+use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::factors::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
 use super::reduction::sum_over_units;
-use super::tensors::empty;
+use super::tensors::{empty, empty_together};
 use super::tile::{MAX_BLOCKS, Scale, grid};
 use crate::normalization::unbiased_factor;
 
@@ -155,14 +156,6 @@ pub(crate) struct Running {
     pub(crate) momentum: f64,
 }
 
-impl Running {
-    /// Creates running statistics without values.
-    fn empty(&self) -> Self {
-        let new = |like: &CubeTensor| empty(like, [like.meta.shape().num_elements()]);
-        Self { mean: new(&self.mean), variance: new(&self.variance), momentum: self.momentum }
-    }
-}
-
 /// Combines moments to the statistics of all pixels, and folds the normalization with them. Also returns the running
 /// statistics after this batch, if some are given.
 pub(crate) fn combine(
@@ -172,9 +165,14 @@ pub(crate) fn combine(
 ) -> (Folded, Option<Running>) {
     let PartialMoments { values, channels, part, pixels } = moments;
     let (channels, units) = (*channels, Scale::of(&values.client).reducing_units());
-    let [mean, variance] = [(); 2].map(|()| empty(values, [channels]));
-    let map = empty(values, [FOLDED_ROWS, channels]);
-    let updated = running.map(Running::empty);
+    let vector = || Shape::from([channels]);
+    let shapes = [vector(), vector(), Shape::from([FOLDED_ROWS, channels]), vector(), vector()];
+    let [mean, variance, map, running_mean, running_variance] = empty_together(values, shapes);
+    let updated = running.map(|Running { momentum, .. }| Running {
+        mean: running_mean,
+        variance: running_variance,
+        momentum: *momentum,
+    });
     let mut running_arg = SequenceArg::new();
     if let (Some(old), Some(new)) = (running, &updated) {
         let [old_mean, old_variance, mean, variance] =

@@ -9,6 +9,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::server::MemoryLayoutDescriptor;
 use parareal_autodiff::GraphBackend;
 
 use crate::flex::is_composed;
@@ -17,6 +18,23 @@ use crate::flex::is_composed;
 pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
     empty_device_contiguous_dtype(client, device, Shape::from(shape), DType::F32)
+}
+
+/// Creates contiguous tensors of 32-bit floats without initial values in one allocation, which lives as long as any of them. The
+/// host's time for an allocation grows with the number of those in use.
+pub(crate) fn empty_together<const N: usize>(
+    like: &CubeTensor,
+    shapes: [Shape; N],
+) -> [CubeTensor; N] {
+    let size = DType::F32.size();
+    let descriptor = |shape: &Shape| MemoryLayoutDescriptor::contiguous(shape.clone(), size);
+    let layouts = like.client.empty_tensors(shapes.iter().map(descriptor).collect());
+    let mut handles = layouts.into_iter().map(|layout| layout.memory);
+    shapes.map(|shape| {
+        let handle = handles.next().expect("there is a layout for each shape");
+        let (client, device) = (like.client.clone(), like.device.clone());
+        CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
+    })
 }
 
 /// Creates a tensor of this shape and device without initial values.

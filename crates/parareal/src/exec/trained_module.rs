@@ -39,7 +39,9 @@ impl<M: Module> TrainedModule<M> {
     /// Must be called on the thread that trains. Tensors on a GPU belong to the stream of the thread that
     /// creates them, and any other thread has to synchronize with this stream whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
-        let module = module.valid().train().fork(device);
+        // Parameters stay out of the memory that is searched for a place for each temporary tensor.
+        let module = module.valid().train();
+        let module = device.memory_persistent_allocations(module, |module| module.fork(device));
         let fresh = optimizer.clone();
         Self {
             parameters: Parameters::of(&module),
