@@ -16,10 +16,14 @@ use parareal_autodiff::{defer, is_deferring, record, replica_sum};
 
 use super::forward::{Convolution, forward};
 use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
-use super::norm_gradient::{NormGradient, norm_gradient, normalized_input_gradient};
+use super::norm_gradient::{
+    NormGradient, norm_gradient, norm_gradient_lengths, normalized_input_gradient,
+};
 use super::shape::ConvShape;
-use super::statistics::{Affine, PartialMoments, Running, combine, fold_given, measure};
-use super::tensors::{Operand, constant, unwrapped, wrapped};
+use super::statistics::{
+    Affine, PartialMoments, Running, combine, combined_lengths, fold_given, measure,
+};
+use super::tensors::{Arena, Operand, constant, unwrapped, wrapped};
 use super::tile::{Scale, Tile};
 use super::weight_gradient::{partial_gradient, sum_parts};
 use crate::conv::{PreactivationConv, Projection};
@@ -73,6 +77,9 @@ pub(crate) fn chain(
     let is_in_graph = node.is_some();
     let mut measured = measured_moments(&values);
     let mut nodes = vec![node];
+    let normalized = shapes.iter().zip(layers).filter(|(_, layer)| layer.normalization.is_some());
+    let lengths = normalized.flat_map(|(shape, _)| combined_lengths(shape.in_channels));
+    let mut arena = Arena::new(&values, lengths);
     let (mut saved, mut all) = (Vec::with_capacity(layers.len()), Vec::new());
     for (index, (Operands { weight, norm }, shape)) in operands.into_iter().zip(shapes).enumerate()
     {
@@ -84,7 +91,8 @@ pub(crate) fn chain(
                 Some([mean, variance]) => (fold_given(mean, variance, affine), None),
                 None => {
                     let measure = || measure(&values, shape.in_channels);
-                    combine(&moments.unwrap_or_else(measure), affine, running.as_ref())
+                    let moments = moments.unwrap_or_else(measure);
+                    combine(&moments, affine, running.as_ref(), &mut arena)
                 }
             };
             let statistics = layers[index].normalization.as_ref();
@@ -332,6 +340,9 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         // Index of the first parent of the current convolution. The loop starts with the last convolution.
         let mut begin = 1 + layers.iter().map(SavedLayer::parents).sum::<usize>();
         let mut along = OutputGradient { gradient: gradient.clone(), norm: None };
+        let lengths = layers.iter().filter(|layer| layer.norm.is_some());
+        let lengths = lengths.flat_map(|layer| norm_gradient_lengths(layer.shape.in_channels));
+        let mut arena = Arena::new(&gradient, lengths);
         let (mut now, mut later) = (Vec::new(), Vec::new());
         // The gradient of a leaf may be deferred, since nothing within this backward pass reads it.
         let mut add_weight = |parent: usize, number: usize, along: &OutputGradient| {
@@ -366,7 +377,7 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             let norm = affine.zip(sums).map(|((norm, [scale_id, shift_id]), sums)| {
                 let pixels = convolution.in_pixels();
                 let NormGradient { scale, shift, coefficients } =
-                    norm_gradient(&sums, &norm.map, pixels, norm.is_batch);
+                    norm_gradient(&sums, &norm.map, pixels, norm.is_batch, &mut arena);
                 register(scale_id, scale);
                 register(shift_id, shift);
                 OutputNorm { values: layer.input.clone(), coefficients }
@@ -469,7 +480,9 @@ mod tests {
         assert_ne!(moments.part, again.part);
         let one = Operand::new(&Tensor::<1>::ones([20], &device)).unwrap().values;
         let affine = Affine { scale: &one, shift: &one, epsilon: 1e-5 };
-        let [found, expected] = [moments, again].map(|moments| combine(&moments, affine, None).0);
+        let mut arena = Arena::new(&one, []);
+        let [found, expected] =
+            [moments, again].map(|moments| combine(&moments, affine, None, &mut arena).0);
         for (found, expected) in [(found.mean, expected.mean), (found.variance, expected.variance)]
         {
             for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {

@@ -1,7 +1,6 @@
 //! The gradient of a convolution's input: of the input itself, or `δ`, its gradient before the normalization, with the sums
 //! over pixels that the gradient of the normalization needs.
 
-use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -12,7 +11,7 @@ use super::factors::{
 use super::forward::{Convolution, sum_of_column};
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
-use super::tensors::empty_together;
+use super::tensors::Arena;
 use super::tile::{Scale, Tile, grid};
 
 /// The gradient of the output of a convolution.
@@ -79,7 +78,8 @@ pub(crate) fn input_gradient(
     // Without a normalization, the kernel does not write sums.
     let sums = if map.is_some() { [2, shape.in_channels, parts] } else { [1; 3] };
     let delta = [batch, shape.height, shape.width, shape.in_channels];
-    let [delta, sums] = empty_together(input, [Shape::from(delta), Shape::from(sums)]);
+    let mut arena = Arena::new(input, [delta.iter().product(), sums.iter().product()]);
+    let (delta, sums) = (arena.empty(delta), arena.empty(sums));
     let variant = Variant { shape, tile, normalized: map.is_some(), adds: other.is_some() };
     input_gradient_kernel::launch(
         client,

@@ -1,6 +1,5 @@
 //! The gradients of a normalization: of scale and shift, and of its input.
 
-use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -10,7 +9,7 @@ use super::factors::{
 };
 use super::input_gradient::PartialSums;
 use super::reduction::sum_over_units;
-use super::tensors::{empty, empty_together};
+use super::tensors::{Arena, empty};
 use super::tile::Scale;
 
 /// The largest number of blocks of an elementwise kernel. Each unit computes several values if there are more.
@@ -27,6 +26,11 @@ pub(crate) struct NormGradient {
     pub(crate) coefficients: CubeTensor,
 }
 
+/// Returns the numbers of elements of the tensors that [`norm_gradient`] creates for a normalization of `channels` channels.
+pub(crate) fn norm_gradient_lengths(channels: usize) -> [usize; 3] {
+    [channels, channels, COEFFICIENT_ROWS * channels]
+}
+
 /// Computes the gradients of a normalization from the sums over its pixels. `map` is the folded normalization. If
 /// `is_batch` is false, its statistics were constants.
 pub(crate) fn norm_gradient(
@@ -34,12 +38,12 @@ pub(crate) fn norm_gradient(
     map: &CubeTensor,
     pixels: usize,
     is_batch: bool,
+    arena: &mut Arena,
 ) -> NormGradient {
     let channels = map.meta.shape().num_elements() / FOLDED_ROWS;
     let units = Scale::of(&map.client).reducing_units();
-    let vector = || Shape::from([channels]);
-    let shapes = [vector(), vector(), Shape::from([COEFFICIENT_ROWS, channels])];
-    let [scale, shift, coefficients] = empty_together(map, shapes);
+    let [scale, shift] = [(); 2].map(|()| arena.empty([channels]));
+    let coefficients = arena.empty([COEFFICIENT_ROWS, channels]);
     norm_gradient_kernel::launch(
         &map.client,
         CubeCount::new_1d(channels as u32),

@@ -5,13 +5,12 @@
 //! because the second launch reads them in this order. All parts have the same number of pixels except for the last, which may
 //! have fewer.
 
-use burn::tensor::Shape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::factors::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
 use super::reduction::sum_over_units;
-use super::tensors::{empty, empty_together};
+use super::tensors::{Arena, empty};
 use super::tile::{MAX_BLOCKS, Scale, grid};
 use crate::normalization::unbiased_factor;
 
@@ -156,21 +155,26 @@ pub(crate) struct Running {
     pub(crate) momentum: f64,
 }
 
+/// Returns the numbers of elements of the tensors that [`combine`] creates for a normalization of `channels` channels.
+pub(crate) fn combined_lengths(channels: usize) -> [usize; 5] {
+    [channels, channels, FOLDED_ROWS * channels, channels, channels]
+}
+
 /// Combines moments to the statistics of all pixels, and folds the normalization with them. Also returns the running
 /// statistics after this batch, if some are given.
 pub(crate) fn combine(
     moments: &PartialMoments,
     affine: Affine<'_>,
     running: Option<&Running>,
+    arena: &mut Arena,
 ) -> (Folded, Option<Running>) {
     let PartialMoments { values, channels, part, pixels } = moments;
     let (channels, units) = (*channels, Scale::of(&values.client).reducing_units());
-    let vector = || Shape::from([channels]);
-    let shapes = [vector(), vector(), Shape::from([FOLDED_ROWS, channels]), vector(), vector()];
-    let [mean, variance, map, running_mean, running_variance] = empty_together(values, shapes);
+    let [mean, variance] = [(); 2].map(|()| arena.empty([channels]));
+    let map = arena.empty([FOLDED_ROWS, channels]);
     let updated = running.map(|Running { momentum, .. }| Running {
-        mean: running_mean,
-        variance: running_variance,
+        mean: arena.empty([channels]),
+        variance: arena.empty([channels]),
         momentum: *momentum,
     });
     let mut running_arg = SequenceArg::new();

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::server::MemoryLayoutDescriptor;
+use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
 use crate::flex::is_composed;
@@ -20,21 +20,43 @@ pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cub
     empty_device_contiguous_dtype(client, device, Shape::from(shape), DType::F32)
 }
 
-/// Creates contiguous tensors of 32-bit floats without initial values in one allocation, which lives as long as any of them. The
-/// host's time for an allocation grows with the number of those in use.
-pub(crate) fn empty_together<const N: usize>(
-    like: &CubeTensor,
-    shapes: [Shape; N],
-) -> [CubeTensor; N] {
-    let size = DType::F32.size();
-    let descriptor = |shape: &Shape| MemoryLayoutDescriptor::contiguous(shape.clone(), size);
-    let layouts = like.client.empty_tensors(shapes.iter().map(descriptor).collect());
-    let mut handles = layouts.into_iter().map(|layout| layout.memory);
-    shapes.map(|shape| {
-        let handle = handles.next().expect("there is a layout for each shape");
-        let (client, device) = (like.client.clone(), like.device.clone());
-        CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
-    })
+/// Contiguous tensors of 32-bit floats in one allocation, which lives as long as any of them. The host's time for an allocation
+/// grows with the number of those in use.
+pub(crate) struct Arena {
+    like: CubeTensor,
+    /// The allocation, which the first tensor makes.
+    handle: Option<Handle>,
+    /// Number of bytes.
+    size: u64,
+    used: u64,
+}
+
+impl Arena {
+    /// Creates an arena for tensors with these numbers of elements, on the device of another tensor.
+    pub(crate) fn new(like: &CubeTensor, lengths: impl IntoIterator<Item = usize>) -> Self {
+        let size = lengths.into_iter().map(|length| Self::bytes(like, length).1).sum();
+        Self { like: like.clone(), handle: None, size, used: 0 }
+    }
+
+    /// Returns the number of bytes of a tensor, and of the space that it takes.
+    fn bytes(like: &CubeTensor, length: usize) -> (u64, u64) {
+        let bytes = (length * DType::F32.size()) as u64;
+        (bytes, bytes.next_multiple_of(like.client.properties().memory.alignment))
+    }
+
+    /// Creates a tensor without initial values. If the arena is full, it has an allocation of its own.
+    pub(crate) fn empty<const D: usize>(&mut self, shape: [usize; D]) -> CubeTensor {
+        let (bytes, space) = Self::bytes(&self.like, shape.iter().product());
+        if self.used + space > self.size {
+            return empty(&self.like, shape);
+        }
+        let begin = self.used;
+        self.used += space;
+        let (client, device) = (self.like.client.clone(), self.like.device.clone());
+        let handle = self.handle.get_or_insert_with(|| client.empty(self.size as usize)).clone();
+        let handle = handle.offset_start(begin).offset_end(self.size - begin - bytes);
+        CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, DType::F32)
+    }
 }
 
 /// Creates a tensor of this shape and device without initial values.

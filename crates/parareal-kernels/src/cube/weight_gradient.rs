@@ -9,7 +9,7 @@ use super::forward::Convolution;
 use super::input_gradient::OutputGradient;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
-use super::tensors::empty;
+use super::tensors::{Arena, empty};
 use super::tile::{MAX_BLOCKS, Scale, Tile, grid};
 
 /// The number of blocks from which on the product is not split further.
@@ -116,14 +116,15 @@ pub(crate) fn sum_parts(partials: &[PartialGradient]) -> Vec<CubeTensor> {
         Scale::Narrow => Division { across: 1, down: 1 },
     };
     let lengths = partials.iter().map(|partial| partial.shape.weight_len());
-    let largest = lengths.max().unwrap_or(0);
+    let largest = lengths.clone().max().unwrap_or(0);
+    let mut arena = Arena::new(first, lengths);
     let blocks = largest.div_ceil(division.across);
     let rows = blocks.div_ceil(MAX_BLOCKS);
     let gradients: Vec<CubeTensor> = partials
         .iter()
-        .map(|PartialGradient { values, shape, .. }| {
+        .map(|PartialGradient { shape, .. }| {
             let ConvShape { in_channels, out_channels, kernel, .. } = *shape;
-            empty(values, [out_channels, in_channels, kernel, kernel])
+            arena.empty([out_channels, in_channels, kernel, kernel])
         })
         .collect();
     let mut sums = SequenceArg::new();
