@@ -72,7 +72,11 @@ pub(crate) fn input_gradient(
 ) -> (CubeTensor, Option<PartialSums>) {
     let Convolution { shape, batch, input, map, weight } = convolution;
     let client = &input.client;
-    let tile = Tile::tall(Scale::of(client), shape.in_channels);
+    let mut tile = Tile::tall(Scale::of(client), shape.in_channels);
+    if shape.kernel > 1 && shape.stride > 1 {
+        // Positions take many registers, so that fewer values are loaded at a time.
+        tile.depth = 8;
+    }
     let pixels = convolution.in_pixels();
     let parts = pixels.div_ceil(tile.rows);
     // Without a normalization, the kernel does not write sums.

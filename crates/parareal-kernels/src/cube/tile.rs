@@ -25,7 +25,8 @@ impl Tile {
     /// Returns the tile for a product with this number of columns and a large number of rows.
     pub(crate) fn tall(scale: Scale, columns: usize) -> Self {
         match scale {
-            Scale::Wide if columns <= 16 => Self::wide(128, 16),
+            // With twice the depth, each unit would load 16 values at a time, for which it has too few registers.
+            Scale::Wide if columns <= 16 => Self { depth: 8, ..Self::wide(128, 16) },
             Scale::Wide if columns <= 32 => Self::wide(64, 32),
             Scale::Wide => Self::wide(64, 64),
             Scale::Narrow => Self::NARROW,
