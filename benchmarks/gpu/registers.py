@@ -42,6 +42,8 @@ def main():
         for found in KERNEL.finditer(run.stderr):
             spilled = int(found["stores"]) + int(found["loads"])
             kernels[found["name"]] = (int(found["registers"]), spilled)
+    if not kernels:
+        sys.exit(f"error: {arguments.ptxas} -v reported no kernels that this script understands")
     kinds = collections.defaultdict(list)
     for name, found in kernels.items():
         # The name ends with a hash of what the kernel was compiled for.

@@ -35,5 +35,5 @@ impl Network {
 
 /// The paper's optimizer.
 pub(crate) fn optimizer() -> ModuleOptimizer {
-    Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into()
+    Sgd { momentum: 0.9, weight_decay: 5e-4, joins_launches: true, ..Sgd::default() }.into()
 }

@@ -68,28 +68,32 @@ pub fn join_launches<R>(compute: impl FnOnce() -> R) -> R {
 
 /// Adds to the work that the surrounding [`join_launches`] launches at its end. Outside of it, launches the work at once.
 pub fn postpone<L: Launches>(add: impl FnOnce(&mut L)) {
-    let mut add = Some(add);
-    SCOPE.with_borrow_mut(|scope| {
-        let Some(scope) = scope else { return };
-        let position = scope.iter().position(|postponed| postponed.work.is::<L>());
-        let position = position.unwrap_or_else(|| {
-            let launch = |work: Box<dyn Any>| {
-                if let Ok(work) = work.downcast::<L>() {
-                    work.launch();
-                }
-            };
-            scope.push(Postponed { work: Box::new(L::default()), launch });
-            scope.len() - 1
-        });
-        if let (Some(work), Some(add)) = (scope[position].work.downcast_mut::<L>(), add.take()) {
-            add(work);
-        }
+    let is_same = |postponed: &Postponed| postponed.work.is::<L>();
+    // Taken out of the scope, so that `add` may use it.
+    let earlier = SCOPE.with_borrow_mut(|scope| {
+        let scope = scope.as_mut()?;
+        Some(scope.iter().position(is_same).map(|position| scope.remove(position)))
     });
-    if let Some(add) = add {
+    let Some(earlier) = earlier else {
         let mut work = L::default();
         add(&mut work);
-        work.launch();
-    }
+        return work.launch();
+    };
+    let mut work = match earlier.map(|earlier| earlier.work.downcast::<L>()) {
+        Some(Ok(work)) => work,
+        Some(Err(_)) | None => Box::new(L::default()),
+    };
+    add(&mut work);
+    let launch = |work: Box<dyn Any>| {
+        if let Ok(work) = work.downcast::<L>() {
+            work.launch();
+        }
+    };
+    SCOPE.with_borrow_mut(|scope| {
+        if let Some(scope) = scope {
+            scope.push(Postponed { work, launch });
+        }
+    });
 }
 
 #[cfg(test)]
@@ -134,7 +138,8 @@ mod tests {
             add(4);
             assert_eq!(LAUNCHED.with_borrow(Vec::len), 2);
         });
-        assert_eq!(LAUNCHED.take(), [vec![1], vec![3], vec![2, 4], vec![99]]);
+        let expected = [vec![1], vec![3], vec![99], vec![2, 4]];
+        assert_eq!(LAUNCHED.take(), expected, "the kind that was added to last is launched last");
     }
 
     #[test]

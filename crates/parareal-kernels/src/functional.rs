@@ -99,7 +99,9 @@ pub fn projected_residual(
             });
         }
     }
-    match skip {
+    // Without layers, the input itself is projected.
+    let project = |Projection { weight, options }| conv2d(state.clone(), weight, options);
+    match skip.or_else(|| projection.map(project)) {
         Some(skip) => (state + skip, all),
         None => (state, all),
     }

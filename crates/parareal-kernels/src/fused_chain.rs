@@ -182,7 +182,12 @@ pub(crate) fn geometries(
             let fits = |given: &ChannelStatistics| {
                 [given.mean.dims(), given.variance.dims()] == [[in_channels]; 2]
             };
-            sizes == [[in_channels]; 2] && normalization.statistics.given().is_none_or(fits)
+            let updates = normalization.updates().is_none_or(|running| {
+                [running.mean.dims(), running.variance.dims()] == [[in_channels]; 2]
+            });
+            sizes == [[in_channels]; 2]
+                && updates
+                && normalization.statistics.given().is_none_or(fits)
         });
         if channels != in_channels || kernel != columns || !geometry.is_supported() || !fits {
             return None;

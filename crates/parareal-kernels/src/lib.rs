@@ -32,7 +32,7 @@
 //!
 //! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`], [`residual`], [`projected_residual`] and [`Sgd`] are fused on the devices of CubeCL as
 //! well, for 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each
-//! convolution compute its output, and three its gradients, with one for the whole unit. A normalized input is computed where it is multiplied, and so is the gradient
+//! convolution compute its output, and three its gradients, with two for the whole unit. A normalized input is computed where it is multiplied, and so is the gradient
 //! of a normalized output. Burn's operation fusion has to be off: its tensors are not matched.
 //!
 //! Every function falls back to Burn's own operations if the backend, precision or shapes are not

@@ -35,7 +35,7 @@ impl RunningStatistics {
         }
         let momentum = self.momentum;
         let average = |old: &Tensor<1>, new: Tensor<1>| {
-            old.clone().mul_scalar(1.0 - momentum) + new.mul_scalar(momentum)
+            old.clone().inner().mul_scalar(1.0 - momentum) + new.mul_scalar(momentum)
         };
         let mean = average(&self.mean, batch.mean.clone());
         let unbiased = batch.variance.clone().mul_scalar(unbiased_factor(batch.count));
@@ -82,7 +82,8 @@ pub struct Normalization {
     /// Small constant that keeps the denominator from being zero.
     pub epsilon: f64,
     /// Running statistics. If the statistics are computed ([`NormStatistics::Batch`] with `None`), the operation returns these
-    /// after the batch, as [`ChannelStatistics::running`]. On CubeCL's devices this takes no launch of its own.
+    /// after the batch, as [`ChannelStatistics::running`]. In fused operations on CubeCL's devices this takes no launch of its
+    /// own.
     pub running: Option<RunningStatistics>,
 }
 

@@ -21,8 +21,8 @@ use crate::simd::SimdLevel;
 ///
 /// On Burn's CPU backend with 32-bit floats, a step is one pass over the parameter. The parameter
 /// and `v` are updated in place if there are no other references to them. On CubeCL's devices (feature `cube`), the
-/// parameters of a step within [`parareal_autodiff::join_launches`] also share their launches: many parameters are updated by
-/// each. On other backends and with other precisions, a step uses Burn's own operations.
+/// parameters of a step within [`parareal_autodiff::join_launches`] can share their launches as well
+/// ([`joins_launches`](Self::joins_launches)). On other backends and with other precisions, a step uses Burn's own operations.
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
@@ -42,6 +42,10 @@ pub struct Sgd {
     /// True if weight decay leaves out parameters of one dimension: biases, and scale and shift of a
     /// normalization (He et al., "Bag of Tricks for Image Classification", section 3.1).
     pub decay_weights_only: bool,
+    /// True if steps may be launched together at the end of the surrounding [`parareal_autodiff::join_launches`], in which
+    /// executors update all parameters of a subnetwork. On a GPU this saves most launches of an update. The updated parameter and
+    /// the state have their values only after that: it must be false in an optimizer that computes with the result of a step.
+    pub joins_launches: bool,
 }
 
 /// The state of [`Sgd`] for one parameter.
@@ -138,7 +142,7 @@ impl Sgd {
         crate::cube::sgd_step(self, learning_rate, parameter, gradient, velocity)
     }
 
-    /// Without the feature `cube`, no tensor fits.
+    /// Not called: no tensor fits without the feature `cube`.
     #[cfg(not(feature = "cube"))]
     fn fused_on_cube<const D: usize>(
         &self,
@@ -185,6 +189,7 @@ fn is_fused_on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
     crate::cube::is_fused(tensor)
 }
 
+/// Returns false: there are no fused operations for CubeCL's devices without the feature `cube`.
 #[cfg(not(feature = "cube"))]
 fn is_fused_on_cube<const D: usize>(_: &Tensor<D>) -> bool {
     false

@@ -23,7 +23,13 @@ impl OptimizerConfig {
         match settings.optimizer {
             OptimizerKind::Sgd => {
                 let nesterov = settings.nesterov;
-                Self::Sgd(Sgd { momentum, weight_decay, nesterov, decay_weights_only })
+                Self::Sgd(Sgd {
+                    momentum,
+                    weight_decay,
+                    nesterov,
+                    decay_weights_only,
+                    joins_launches: true,
+                })
             }
             OptimizerKind::AdamW => {
                 let default = AdamW::default();
@@ -76,7 +82,10 @@ pub(crate) fn usual_kind(architecture: Architecture) -> OptimizerKind {
 /// Returns an optimizer for timing steps, with momentum and weight decay.
 pub(crate) fn for_timing(net: &ImageNetwork) -> ModuleOptimizer {
     match usual_kind(net.architecture()) {
-        OptimizerKind::Sgd => Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() }.into(),
+        OptimizerKind::Sgd => {
+            let sgd = Sgd { momentum: 0.9, weight_decay: 5e-4, ..Sgd::default() };
+            Sgd { joins_launches: true, ..sgd }.into()
+        }
         OptimizerKind::AdamW => AdamW { weight_decay: 0.05, ..AdamW::default() }.into(),
     }
 }

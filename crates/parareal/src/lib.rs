@@ -74,9 +74,7 @@
 //! | --- | --- |
 //! | `mpi` | subnetworks on the ranks of an MPI program (`exec::ExecutorBuilder::start_rank`) |
 //! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | additional devices, through Burn's backends |
-//! | `tuned` | Burn's autotuning, with a cache on disk; enabled by the device features |
-//!
-//! All devices but `cuda` also enable Burn's operation fusion. Features add up, so `cuda` beside one of them has it too.
+//! | `cube` | part of the features for devices: Burn's autotuning, with a cache on disk, and deferred weight gradients there |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod exec;

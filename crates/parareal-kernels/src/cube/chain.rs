@@ -1,7 +1,6 @@
 //! Chains of convolutions as single nodes of Burn's automatic differentiation on CubeCL's devices.
 
-use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::backend::Cube;
 use burn::backend::autodiff::NodeId;
@@ -11,24 +10,25 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::Tensor;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::server::Handle;
-use parareal_autodiff::{defer, is_deferring, record, replica_sum};
+use parareal_autodiff::{is_deferring, record, replica_sum};
 
 use super::forward::{Convolution, forward};
 use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
+use super::late_gradients::defer_weights;
 use super::norm_gradient::{
     NormGradient, norm_gradient, norm_gradient_lengths, normalized_input_gradient,
 };
+use super::operands::{NormOperands, Operands, projection_shape};
+use super::remembered_moments::{measured_moments, remember_moments};
+use super::saved_chain::{SavedChain, SavedLayer, SavedNorm, SavedProjection};
 use super::shape::ConvShape;
-use super::statistics::{
-    Affine, PartialMoments, Running, combine, combined_lengths, fold_given, measure,
-};
+use super::statistics::{Affine, Running, combine, combined_lengths, fold_given, measure};
 use super::tensors::{Arena, Operand, constant, unwrapped, wrapped};
-use super::tile::{Scale, Tile};
+use super::tile::{CHAIN_BUFFERS, Scale, Tile};
 use super::weight_gradient::{partial_gradient, sum_parts};
-use crate::conv::{PreactivationConv, Projection};
+use crate::conv::PreactivationConv;
 use crate::fused_chain::{Residual, geometries};
-use crate::normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
+use crate::normalization::{ChannelStatistics, NormStatistics, RunningStatistics};
 
 /// Applies a chain of convolutions as one node, and returns its output with the statistics of each normalization. Returns
 /// `None` if the backend, precision or shapes are not supported, or if the statistics are those of several replicas.
@@ -58,7 +58,9 @@ pub(crate) fn chain(
         _ => None,
     };
     let is_elsewhere = |tensor: &CubeTensor| tensor.device != values.device;
-    if shapes.iter().chain(&projection).any(|shape| !shape.is_supported(batch, least))
+    let bindings = values.client.properties().hardware.max_bindings;
+    if bindings < CHAIN_BUFFERS
+        || shapes.iter().chain(&projection).any(|shape| !shape.is_supported(batch, least))
         || operands.iter().flat_map(Operands::tensors).any(is_elsewhere)
         || other.iter().any(|other| is_elsewhere(&other.values))
     {
@@ -132,162 +134,6 @@ pub(crate) fn chain(
     Some((record_chain(nodes, state, values), all))
 }
 
-/// Returns the sizes of the projection of a unit.
-fn projection_shape(input: &Tensor<4>, projection: &Projection) -> Option<ConvShape> {
-    let Projection { weight, options } = projection.clone();
-    let projection = PreactivationConv { normalization: None, weight, options };
-    geometries(input, &[projection], &Residual::None)?.first().map(ConvShape::new)
-}
-
-/// The operands of one convolution.
-struct Operands {
-    weight: Operand,
-    norm: Option<NormOperands>,
-}
-
-/// The operands of a normalization.
-struct NormOperands {
-    scale: Operand,
-    shift: Operand,
-    epsilon: f32,
-    /// Mean and variance, if they are given.
-    given: Option<[CubeTensor; 2]>,
-    /// The running statistics, if they are updated.
-    running: Option<Running>,
-    /// True if the statistics depend on the input.
-    is_batch: bool,
-}
-
-impl Operands {
-    fn new(layer: &PreactivationConv) -> Option<Self> {
-        let norm = match &layer.normalization {
-            Some(normalization) => {
-                let Normalization { scale, shift, statistics, epsilon, .. } = normalization;
-                let given = match statistics.given() {
-                    Some(ChannelStatistics { mean, variance, .. }) => {
-                        Some([Operand::new(mean)?.values, Operand::new(variance)?.values])
-                    }
-                    None => None,
-                };
-                let running = match normalization.updates() {
-                    Some(RunningStatistics { mean, variance, momentum }) => Some(Running {
-                        mean: Operand::new(mean)?.values,
-                        variance: Operand::new(variance)?.values,
-                        momentum: *momentum,
-                    }),
-                    None => None,
-                };
-                let is_batch = matches!(statistics, NormStatistics::Batch(_));
-                let (scale, shift) = (Operand::new(scale)?, Operand::new(shift)?);
-                let epsilon = *epsilon as f32;
-                Some(NormOperands { scale, shift, epsilon, given, running, is_batch })
-            }
-            None => None,
-        };
-        Some(Self { weight: Operand::new(&layer.weight)?, norm })
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = &CubeTensor> {
-        let of_norm = self.norm.iter().flat_map(|norm| {
-            let affine = [&norm.scale.values, &norm.shift.values];
-            let running =
-                norm.running.iter().flat_map(|running| [&running.mean, &running.variance]);
-            affine.into_iter().chain(norm.given.iter().flatten()).chain(running)
-        });
-        std::iter::once(&self.weight.values).chain(of_norm)
-    }
-}
-
-/// The data that the backward pass of a chain needs.
-#[derive(Debug)]
-struct SavedChain {
-    layers: Vec<SavedLayer>,
-    /// True if the input of the first convolution is added to the output of the last.
-    adds_input: bool,
-    /// The projection whose output is added to that of the last convolution.
-    projection: Option<SavedProjection>,
-}
-
-/// A convolution of the normalized input of the first convolution.
-#[derive(Debug)]
-struct SavedProjection {
-    shape: ConvShape,
-    weight: CubeTensor,
-}
-
-impl SavedProjection {
-    /// Returns the projection, where `first` is the first convolution.
-    fn convolution<'a>(&'a self, first: &'a SavedLayer) -> Convolution<'a> {
-        Convolution { shape: self.shape, weight: &self.weight, ..first.convolution() }
-    }
-}
-
-/// One convolution of a chain.
-#[derive(Debug)]
-struct SavedLayer {
-    shape: ConvShape,
-    batch: usize,
-    input: CubeTensor,
-    weight: CubeTensor,
-    norm: Option<SavedNorm>,
-}
-
-#[derive(Debug)]
-struct SavedNorm {
-    /// The folded normalization.
-    map: CubeTensor,
-    is_batch: bool,
-}
-
-impl SavedChain {
-    /// Returns the convolution of this number. After the layers it is the projection.
-    fn convolution(&self, number: usize) -> Convolution<'_> {
-        match &self.projection {
-            Some(projection) if number == self.layers.len() => {
-                projection.convolution(&self.layers[0])
-            }
-            _ => self.layers[number].convolution(),
-        }
-    }
-}
-
-impl SavedLayer {
-    fn convolution(&self) -> Convolution<'_> {
-        let Self { shape, batch, input, weight, norm } = self;
-        let map = norm.as_ref().map(|norm| &norm.map);
-        Convolution { shape: *shape, batch: *batch, input, map, weight }
-    }
-
-    /// The number of parents that this convolution adds to the node: its weight, and with a normalization also scale and
-    /// shift.
-    fn parents(&self) -> usize {
-        if self.norm.is_some() { 3 } else { 1 }
-    }
-}
-
-thread_local! {
-    /// The output of the last chain that this thread added to a graph, with its moments. The tensor is kept, so that nothing
-    /// overwrites it and its memory stays its own.
-    static LAST: RefCell<Option<(CubeTensor, PartialMoments)>> = const { RefCell::new(None) };
-}
-
-/// Remembers the moments of a tensor, until the next call.
-fn remember_moments(tensor: &CubeTensor, moments: PartialMoments) {
-    LAST.set(Some((tensor.clone(), moments)));
-}
-
-/// Returns the moments of a tensor, if they are remembered.
-fn measured_moments(tensor: &CubeTensor) -> Option<PartialMoments> {
-    let place = |tensor: &CubeTensor| {
-        let Handle { memory, offset_start, offset_end, .. } = tensor.handle.clone();
-        (memory.binding().id(), offset_start, offset_end, tensor.meta.shape().clone())
-    };
-    LAST.with_borrow(|last| match last {
-        Some((last, moments)) if place(last) == place(tensor) => Some(moments.clone()),
-        _ => None,
-    })
-}
-
 /// Adds the chain to the graph of its operands, if they are in one.
 fn record_chain(
     parents: Vec<Option<NodeGuard>>,
@@ -348,9 +194,11 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         let mut add_weight = |parent: usize, number: usize, along: &OutputGradient| {
             let Some(weight) = id(parent) else { return };
             let parent = ops.parents.get(parent).and_then(Option::as_ref);
-            match parent.is_some_and(|parent| parent.parents.is_empty()) {
-                true if is_deferring() => later.push((weight, number, along.clone())),
-                _ => now.push((weight, partial_gradient(ops.state.convolution(number), along))),
+            let is_leaf = parent.is_some_and(|parent| parent.parents.is_empty());
+            if is_leaf && is_deferring() {
+                later.push((weight, number, along.clone()));
+            } else {
+                now.push((weight, partial_gradient(ops.state.convolution(number), along)));
             }
         };
         match projection {
@@ -399,98 +247,5 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             register(Some(input), found);
         }
         defer_weights(&ops.state, later);
-    }
-}
-
-/// Defers the gradients of the weights of a chain. The first one that is needed computes all of them.
-fn defer_weights(chain: &Arc<SavedChain>, weights: Vec<(NodeId, usize, OutputGradient)>) {
-    let (ids, rest): (Vec<_>, Vec<_>) =
-        weights.into_iter().map(|(id, index, along)| (id, (index, along))).unzip();
-    let shared = Arc::new(Mutex::new(LateGradients::Waiting(chain.clone(), rest)));
-    for (number, weight) in ids.into_iter().enumerate() {
-        let shared = shared.clone();
-        defer(weight, move || {
-            let mut late = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            late.take(number).map(constant::<4>)
-        });
-    }
-}
-
-/// The deferred gradients of the weights of a chain.
-enum LateGradients {
-    /// The numbers of the convolutions, each with the gradient of its output.
-    Waiting(Arc<SavedChain>, Vec<(usize, OutputGradient)>),
-    /// The gradients that have not been taken.
-    Computed(Vec<Option<CubeTensor>>),
-}
-
-impl LateGradients {
-    /// Removes and returns a gradient.
-    fn take(&mut self, number: usize) -> Option<CubeTensor> {
-        if let Self::Waiting(chain, layers) = self {
-            let partial = |(index, along): &(usize, OutputGradient)| {
-                partial_gradient(chain.convolution(*index), along)
-            };
-            let partials: Vec<_> = layers.iter().map(partial).collect();
-            *self = Self::Computed(sum_parts(&partials).into_iter().map(Some).collect());
-        }
-        match self {
-            Self::Computed(gradients) => gradients.get_mut(number)?.take(),
-            Self::Waiting(..) => None,
-        }
-    }
-}
-
-#[cfg(all(test, any(feature = "cube-cpu", feature = "cube-wgpu")))]
-mod tests {
-    use burn::tensor::{Device, TensorData};
-
-    use super::*;
-    use crate::{ConvOptions, conv2d};
-
-    fn numbers(tensor: CubeTensor) -> Vec<f32> {
-        constant::<1>(tensor).into_data().try_into_vec().unwrap()
-    }
-
-    #[test]
-    fn moments_of_the_last_output_are_remembered() {
-        #[cfg(feature = "cube-wgpu")]
-        let device = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-        #[cfg(not(feature = "cube-wgpu"))]
-        let device = Device::cpu();
-        let numbers_from =
-            |len: usize, factor: f32| (0..len).map(|index| (index as f32 * factor).sin()).collect();
-        let tensor = |shape: [usize; 4], factor: f32| {
-            let values: Vec<f32> = numbers_from(shape.iter().product(), factor);
-            Tensor::<4>::from_data(TensorData::new(values, shape), &device).autodiff()
-        };
-        let input = tensor([2, 9, 9, 3], 0.7);
-        let convolved = || {
-            let options = ConvOptions { stride: 1, padding: 0 };
-            conv2d(input.clone(), tensor([20, 3, 1, 1], 1.3), options)
-        };
-        let values = |tensor: &Tensor<4>| Operand::new(tensor).unwrap().values;
-        let first = convolved();
-        let moments = measured_moments(&values(&first)).unwrap();
-        assert!(measured_moments(&values(&first.clone().detach())).is_some());
-        assert!(measured_moments(&values(&(first.clone() * 1.0))).is_none());
-
-        // Measured in other parts, they combine to the same statistics.
-        let again = measure(&values(&first), 20);
-        assert_ne!(moments.part, again.part);
-        let one = Operand::new(&Tensor::<1>::ones([20], &device)).unwrap().values;
-        let affine = Affine { scale: &one, shift: &one, epsilon: 1e-5 };
-        let mut arena = Arena::new(&one, []);
-        let [found, expected] =
-            [moments, again].map(|moments| combine(&moments, affine, None, &mut arena).0);
-        for (found, expected) in [(found.mean, expected.mean), (found.variance, expected.variance)]
-        {
-            for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
-                assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
-            }
-        }
-
-        let _second = convolved();
-        assert!(measured_moments(&values(&first)).is_none(), "only the last output is remembered");
     }
 }

@@ -7,7 +7,8 @@
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
 //!   `cpu/backward.rs`.
 //! - `sgd.rs`: updates of many parameters in one launch.
-//! - `tensors.rs`: tensors as buffers. `chain.rs`: chains of convolutions as nodes of Burn's automatic differentiation.
+//! - `tensors.rs`: tensors as buffers. `operands.rs`, `chain.rs`, `saved_chain.rs`, `late_gradients.rs`, `remembered_moments.rs`: chains
+//!   of convolutions as nodes of Burn's automatic differentiation.
 //!
 //! All numbers are 32-bit floats, and indices within a tensor have 32 bits.
 //!
@@ -20,15 +21,31 @@ mod chain;
 mod factors;
 mod forward;
 mod input_gradient;
+mod late_gradients;
 mod norm_gradient;
+mod operands;
 mod product;
 mod reduction;
+mod remembered_moments;
+mod saved_chain;
 mod sgd;
 mod shape;
 mod statistics;
 mod tensors;
 mod tile;
 mod weight_gradient;
+
+/// The device of the unit tests.
+#[cfg(all(test, feature = "cube-wgpu"))]
+fn test_device() -> burn::tensor::Device {
+    burn::tensor::Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)
+}
+
+/// The device of the unit tests.
+#[cfg(all(test, feature = "cube-cpu", not(feature = "cube-wgpu")))]
+fn test_device() -> burn::tensor::Device {
+    burn::tensor::Device::cpu()
+}
 
 pub(crate) use chain::chain;
 pub(crate) use sgd::sgd_step;

@@ -10,10 +10,7 @@ use super::factors::{
 use super::input_gradient::PartialSums;
 use super::reduction::sum_over_units;
 use super::tensors::{Arena, empty};
-use super::tile::Scale;
-
-/// The largest number of blocks of an elementwise kernel. Each unit computes several values if there are more.
-const ELEMENTWISE_BLOCKS: usize = 4096;
+use super::tile::{ELEMENTWISE_BLOCKS, Scale};
 
 /// The gradients of scale and shift, and the coefficients of the input gradient.
 #[derive(Clone, Debug)]

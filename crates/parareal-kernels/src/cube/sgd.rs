@@ -11,8 +11,9 @@ use super::tensors::{constant, empty_like, unwrapped};
 use super::tile::{Scale, grid};
 use crate::sgd::Sgd;
 
-/// The largest number of parameters of a launch. A kernel has a branch for each, so more of them take longer to compile.
-const MAX_PARAMETERS: usize = 128;
+/// The largest number of parameters of a launch. A kernel has a branch for each, so more of them take longer to compile, and some
+/// drivers accept at most 4 KiB of arguments, of which a parameter takes 40 bytes.
+const MAX_PARAMETERS: usize = 64;
 
 /// The largest number of blocks for one parameter. Each unit updates several values if there are more.
 const MAX_PARAMETER_BLOCKS: usize = 128;
@@ -20,10 +21,11 @@ const MAX_PARAMETER_BLOCKS: usize = 128;
 /// Buffers of a kernel beside those of the parameters: scalars and lengths.
 const OTHER_BUFFERS: usize = 2;
 
-/// Updates a parameter that outlives the surrounding [`parareal_autodiff::join_launches`]. Returns it with its velocity.
+/// Updates a parameter, and returns it with its velocity. If the rule joins launches, the update is postponed: the results have their
+/// values after the surrounding [`parareal_autodiff::join_launches`]. Without momentum, the velocity is the gradient.
 ///
 /// # Panics
-/// If a tensor is in a graph, or [`super::is_fused`] returns false for it.
+/// If [`super::is_fused`] returns false for a tensor.
 pub(crate) fn sgd_step<const D: usize>(
     rule: &Sgd,
     learning_rate: f64,
@@ -31,34 +33,51 @@ pub(crate) fn sgd_step<const D: usize>(
     gradient: Tensor<D>,
     velocity: Option<Tensor<D>>,
 ) -> (Tensor<D>, Tensor<D>) {
-    let parameter = owned(values(parameter));
+    let (parameter, gradient) = (owned(values(parameter)), into_contiguous(values(gradient)));
     let is_first = velocity.is_none();
+    let keeps_velocity = rule.momentum != 0.0;
     let velocity = match velocity {
         Some(velocity) => owned(values(velocity)),
         // It lives as long as the parameter.
-        None => parameter.client.memory_persistent_allocation(&parameter, empty_like),
+        None if keeps_velocity => {
+            parameter.client.memory_persistent_allocation(&parameter, empty_like)
+        }
+        None => gradient.clone(),
     };
     let result = (constant(parameter.clone()), constant(velocity.clone()));
+    let joins = rule.joins_launches;
     let rule = Rule {
         learning_rate: learning_rate as f32,
         momentum: rule.momentum as f32,
         weight_decay: rule.weight_decay as f32,
         is_first,
+        keeps_velocity,
         nesterov: rule.nesterov,
     };
-    let update = Update { rule, parameter, gradient: values(gradient), velocity };
-    postpone(|updates: &mut Updates| updates.0.push(update));
+    let update = Update { rule, parameter, gradient, velocity };
+    match joins {
+        true => postpone(|updates: &mut Updates| updates.0.push(update)),
+        false => launch(&[update]),
+    }
     result
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     let values = Cube::into_parts(tensor).and_then(|(values, _)| unwrapped(values));
-    into_contiguous(values.expect("the caller has checked the device"))
+    values.expect("the caller has checked the device")
 }
 
-/// Returns the tensor if nothing else refers to its memory, and otherwise a copy.
+/// Returns the tensor if it is contiguous and nothing else refers to its memory. Otherwise returns a copy, in the memory for tensors
+/// that live as long as the parameters.
 fn owned(tensor: CubeTensor) -> CubeTensor {
-    if tensor.can_mut() { tensor } else { tensor.copy() }
+    if tensor.is_contiguous() && tensor.can_mut() {
+        return tensor;
+    }
+    let client = tensor.client.clone();
+    client.memory_persistent_allocation(tensor, |tensor| match tensor.is_contiguous() {
+        true => tensor.copy(),
+        false => into_contiguous(tensor),
+    })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -68,6 +87,8 @@ struct Rule {
     weight_decay: f32,
     /// True if the velocity has no values yet.
     is_first: bool,
+    /// True if there is momentum, and therefore a velocity.
+    keeps_velocity: bool,
     nesterov: bool,
 }
 
@@ -127,6 +148,7 @@ fn launch(updates: &[Update]) {
         rule.momentum,
         updates.len(),
         rule.is_first,
+        rule.keeps_velocity,
         rule.nesterov,
     );
 }
@@ -147,13 +169,14 @@ fn sgd_kernel(
     momentum: f32,
     #[comptime] count: usize,
     #[comptime] is_first: bool,
+    #[comptime] keeps_velocity: bool,
     #[comptime] nesterov: bool,
 ) {
     #[unroll]
     for number in 0..count {
         if CUBE_POS_Y as usize == number {
             let step = steps.index_mut(number);
-            update(step, learning_rate, momentum, is_first, nesterov);
+            update(step, learning_rate, momentum, is_first, keeps_velocity, nesterov);
         }
     }
 }
@@ -165,6 +188,7 @@ fn update(
     learning_rate: f32,
     momentum: f32,
     #[comptime] is_first: bool,
+    #[comptime] keeps_velocity: bool,
     #[comptime] nesterov: bool,
 ) {
     let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
@@ -179,8 +203,43 @@ fn update(
         if comptime!(nesterov) {
             change = fma(momentum, velocity, gradient);
         }
-        step.velocity[index] = velocity;
+        if comptime!(keeps_velocity) {
+            step.velocity[index] = velocity;
+        }
         step.parameter[index] = fma(-learning_rate, change, parameter);
         index += CUBE_COUNT_X as usize * CUBE_DIM as usize;
+    }
+}
+
+#[cfg(all(test, any(feature = "cube-cpu", feature = "cube-wgpu")))]
+mod tests {
+    use parareal_autodiff::join_launches;
+
+    use super::super::test_device;
+    use super::*;
+
+    fn memory(tensor: Tensor<1>) -> impl PartialEq + std::fmt::Debug {
+        values(tensor).handle.memory.binding().id()
+    }
+
+    #[test]
+    fn parameters_and_velocities_are_updated_in_place() {
+        for joins in [true, false] {
+            let sgd = Sgd { momentum: 0.9, joins_launches: joins, ..Sgd::default() };
+            let ones = || Tensor::<1>::ones([37], &test_device());
+            let (parameter, velocity) = join_launches(|| sgd_step(&sgd, 0.5, ones(), ones(), None));
+            let before = [memory(parameter.clone()), memory(velocity.clone())];
+            let (parameter, velocity) =
+                join_launches(|| sgd_step(&sgd, 0.5, parameter, ones(), Some(velocity)));
+            let found = parameter.clone().into_data();
+            assert!(found.iter::<f32>().all(|value| (value + 0.45).abs() < 1e-6), "{found:?}");
+            let held = parameter.clone();
+            assert_eq!([memory(held.clone()), memory(velocity.clone())], before);
+            // Not in place, since there is another reference.
+            let (changed, _) =
+                join_launches(|| sgd_step(&sgd, 0.5, parameter, ones(), Some(velocity)));
+            assert_ne!(memory(changed), memory(held.clone()));
+            held.into_data().assert_eq(&found, true);
+        }
     }
 }

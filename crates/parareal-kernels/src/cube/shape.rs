@@ -2,7 +2,7 @@
 
 use crate::cpu::geometry::Geometry;
 
-use super::tile::MAX_BLOCKS;
+use super::tile::{MAX_BLOCKS, MAX_ELEMENTS};
 
 /// The sizes of a convolution except for the batch. Kernels are compiled for each of them, so that divisions by these sizes
 /// are cheap.
@@ -62,9 +62,7 @@ impl ConvShape {
         let channels = [self.in_channels, self.out_channels];
         let fits = |(pixels, channels): (usize, usize)| {
             let pixels = batch * pixels;
-            pixels > 0
-                && pixels.div_ceil(least) <= MAX_BLOCKS
-                && pixels * channels < u32::MAX as usize
+            pixels > 0 && pixels.div_ceil(least) <= MAX_BLOCKS && pixels * channels < MAX_ELEMENTS
         };
         pixels.into_iter().zip(channels).all(fits)
             && channels.into_iter().all(|channels| channels <= MAX_BLOCKS)

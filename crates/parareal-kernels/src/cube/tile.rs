@@ -7,6 +7,17 @@ use cubecl::client::Client;
 /// The largest number of blocks along a dimension of a grid that all devices support.
 pub(crate) const MAX_BLOCKS: usize = 65_535;
 
+/// The largest number of blocks of an elementwise kernel. Each unit computes several values if there are more.
+pub(crate) const ELEMENTWISE_BLOCKS: usize = 4096;
+
+/// The largest number of elements of a tensor. Indices have 32 bits, and units go on until they have passed the end.
+pub(crate) const MAX_ELEMENTS: usize =
+    u32::MAX as usize - ELEMENTWISE_BLOCKS * Scale::Wide.elementwise_units();
+
+/// The largest number of buffers that a kernel of a chain uses, with those for scalars and lengths. Devices in a browser may have
+/// fewer.
+pub(crate) const CHAIN_BUFFERS: u32 = 12;
+
 /// The part of a matrix product that one block computes. Its factors pass through shared memory, `depth` values of a row or
 /// column at a time. Each unit computes `unit_rows · unit_columns` of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +127,7 @@ impl Scale {
     }
 
     /// Number of units of a block that computes each value apart from the others.
-    pub(crate) fn elementwise_units(self) -> usize {
+    pub(crate) const fn elementwise_units(self) -> usize {
         match self {
             Self::Wide => 256,
             Self::Narrow => 1,

@@ -115,11 +115,7 @@ impl BatchNorm {
 
     fn normalization(&self, statistics: NormStatistics) -> Normalization {
         let (scale, shift) = (self.weight.val(), self.bias.val());
-        let running = self.training.is_enabled().then(|| RunningStatistics {
-            mean: self.running_mean.value().inner(),
-            variance: self.running_var.value().inner(),
-            momentum: MOMENTUM,
-        });
+        let running = self.training.is_enabled().then(|| self.running());
         Normalization { scale, shift, statistics, epsilon: EPSILON, running }
     }
 
@@ -136,13 +132,22 @@ impl BatchNorm {
         preactivation_conv2d(input, normalization, conv.weight.val(), conv.options(), residual)
     }
 
-    /// Updates the running statistics to those that an operation has returned with the statistics of a batch. Does nothing
-    /// outside training mode.
+    /// Updates the running statistics with the statistics of a batch, or replaces them by those that an operation has already
+    /// computed ([`ChannelStatistics::running`]). Does nothing outside training mode.
     pub fn update_running_statistics(&self, batch: &ChannelStatistics) {
-        let Some(RunningStatistics { mean, variance, .. }) = &batch.running else { return };
-        if self.training.is_enabled() {
-            replace(&self.running_mean, mean.clone());
-            replace(&self.running_var, variance.clone());
+        if !self.training.is_enabled() {
+            return;
+        }
+        let updated = batch.running.clone().unwrap_or_else(|| self.running().updated(batch));
+        replace(&self.running_mean, updated.mean);
+        replace(&self.running_var, updated.variance);
+    }
+
+    fn running(&self) -> RunningStatistics {
+        RunningStatistics {
+            mean: self.running_mean.value().inner(),
+            variance: self.running_var.value().inner(),
+            momentum: MOMENTUM,
         }
     }
 

@@ -38,9 +38,12 @@ impl ModuleVisitor for Reader<'_> {
             Some(gradients) => gradients.get::<D>(param.id),
         };
         if let Some(tensor) = tensor {
+            let data = tensor.into_data();
+            // Data of a GPU are read at the first access, and a later step may overwrite them.
+            data.as_bytes();
             self.tensors.push(NamedTensor {
                 name: self.path.global(),
-                data: tensor.into_data(),
+                data,
                 trainable: param.is_require_grad(),
             });
         }
