@@ -16,6 +16,7 @@ use burn::backend::{DispatchTensor, Flex};
 use burn::tensor::Tensor;
 
 use crate::record::GraphBackend;
+use crate::scope::within;
 
 thread_local! {
     /// The deferred gradients of the current scope; `None` outside every scope.
@@ -76,17 +77,7 @@ pub struct WeightGradients(HashMap<NodeId, Gradient>);
 /// assert!(deferred.compute().take(&weight).is_none());
 /// ```
 pub fn defer_weight_gradients<R>(backward: impl FnOnce() -> R) -> (R, DeferredGradients) {
-    /// Restores the surrounding scope, even after a panic.
-    struct Restore(Option<Vec<Job>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SCOPE.set(self.0.take());
-        }
-    }
-    let restore = Restore(SCOPE.replace(Some(Vec::new())));
-    let result = backward();
-    let jobs = SCOPE.take();
-    drop(restore);
+    let (result, jobs) = within(&SCOPE, Vec::new(), backward);
     (result, DeferredGradients(jobs.unwrap_or_default()))
 }
 

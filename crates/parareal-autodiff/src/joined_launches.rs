@@ -6,6 +6,8 @@
 use std::any::Any;
 use std::cell::RefCell;
 
+use crate::scope::within;
+
 /// Work of one kind, on any number of tensors.
 pub trait Launches: Default + 'static {
     /// Launches the work on all tensors.
@@ -49,17 +51,7 @@ thread_local! {
 /// print("c"); // at once
 /// ```
 pub fn join_launches<R>(compute: impl FnOnce() -> R) -> R {
-    /// Restores the surrounding scope, even after a panic.
-    struct Restore(Option<Vec<Postponed>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SCOPE.set(self.0.take());
-        }
-    }
-    let restore = Restore(SCOPE.replace(Some(Vec::new())));
-    let result = compute();
-    let postponed = SCOPE.take();
-    drop(restore);
+    let (result, postponed) = within(&SCOPE, Vec::new(), compute);
     for Postponed { work, launch } in postponed.into_iter().flatten() {
         launch(work);
     }

@@ -12,6 +12,7 @@ mod deferred;
 mod joined_launches;
 mod record;
 mod replica_sum;
+mod scope;
 mod vjp;
 
 pub use deferred::{

@@ -15,6 +15,7 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::record::{FlexTensor, GraphBackend, record};
+use crate::scope::within;
 
 /// Sums over the replicas of a network.
 pub trait ReplicaSum {
@@ -50,15 +51,7 @@ thread_local! {
 /// assert!(replica_sum().is_none());
 /// ```
 pub fn with_replica_sum<R>(replicas: Rc<dyn ReplicaSum>, compute: impl FnOnce() -> R) -> R {
-    /// Restores the surrounding scope, even after a panic.
-    struct Restore(Option<Rc<dyn ReplicaSum>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SCOPE.set(self.0.take());
-        }
-    }
-    let _restore = Restore(SCOPE.replace(Some(replicas)));
-    compute()
+    within(&SCOPE, replicas, compute).0
 }
 
 /// Returns the sums over the replicas that this thread computes with, `None` outside of [`with_replica_sum`].

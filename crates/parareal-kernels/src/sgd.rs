@@ -86,12 +86,11 @@ impl Optimizer for Sgd {
             };
             [&parameter, &gradient].into_iter().chain(&velocity).all(fits)
         };
-        let update = if fits(is_fused) {
-            Self::fused
-        } else if fits(is_fused_on_cube) {
-            Self::fused_on_cube
-        } else {
-            Self::composed
+        let update = match () {
+            () if fits(is_fused) => Self::fused,
+            #[cfg(feature = "cube")]
+            () if fits(crate::cube::is_fused) => crate::cube::sgd_step,
+            () => Self::composed,
         };
         let (parameter, velocity) = update(&rule, learning_rate, parameter, gradient, velocity);
         (parameter, (self.momentum != 0.0).then_some(SgdState { velocity }))
@@ -131,29 +130,6 @@ impl Sgd {
         (parameter - step.mul_scalar(learning_rate), velocity)
     }
 
-    #[cfg(feature = "cube")]
-    fn fused_on_cube<const D: usize>(
-        &self,
-        learning_rate: f64,
-        parameter: Tensor<D>,
-        gradient: Tensor<D>,
-        velocity: Option<Tensor<D>>,
-    ) -> (Tensor<D>, Tensor<D>) {
-        crate::cube::sgd_step(self, learning_rate, parameter, gradient, velocity)
-    }
-
-    /// Not called: no tensor fits without the feature `cube`.
-    #[cfg(not(feature = "cube"))]
-    fn fused_on_cube<const D: usize>(
-        &self,
-        learning_rate: f64,
-        parameter: Tensor<D>,
-        gradient: Tensor<D>,
-        velocity: Option<Tensor<D>>,
-    ) -> (Tensor<D>, Tensor<D>) {
-        self.composed(learning_rate, parameter, gradient, velocity)
-    }
-
     fn fused<const D: usize>(
         &self,
         learning_rate: f64,
@@ -182,17 +158,6 @@ impl Sgd {
         };
         (tensor(parameter), tensor(velocity))
     }
-}
-
-#[cfg(feature = "cube")]
-fn is_fused_on_cube<const D: usize>(tensor: &Tensor<D>) -> bool {
-    crate::cube::is_fused(tensor)
-}
-
-/// Returns false: there are no fused operations for CubeCL's devices without the feature `cube`.
-#[cfg(not(feature = "cube"))]
-fn is_fused_on_cube<const D: usize>(_: &Tensor<D>) -> bool {
-    false
 }
 
 /// Returns the weight decay of a parameter of `rank` dimensions.

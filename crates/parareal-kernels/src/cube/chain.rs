@@ -185,7 +185,8 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         };
         // Index of the first parent of the current convolution. The loop starts with the last convolution.
         let mut begin = 1 + layers.iter().map(SavedLayer::parents).sum::<usize>();
-        let mut along = OutputGradient { gradient: gradient.clone(), norm: None };
+        let of_output = OutputGradient { gradient: gradient.clone(), norm: None };
+        let mut along = of_output.clone();
         let lengths = layers.iter().filter(|layer| layer.norm.is_some());
         let lengths = lengths.flat_map(|layer| norm_gradient_lengths(layer.shape.in_channels));
         let mut arena = Arena::new(&gradient, lengths);
@@ -202,7 +203,7 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             }
         };
         match projection {
-            Some(_) => add_weight(begin, layers.len(), &along),
+            Some(_) => add_weight(begin, layers.len(), &of_output),
             None => register(id(begin), gradient.clone()),
         }
         for (index, layer) in layers.iter().enumerate().rev() {
@@ -218,8 +219,7 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
             // The gradient along the projection joins where both begin.
             let projected = projection.as_ref().filter(|_| index == 0).map(|projection| {
                 let projection = Convolution { map: None, ..projection.convolution(layer) };
-                let along = OutputGradient { gradient: gradient.clone(), norm: None };
-                input_gradient(projection, &along, None).0
+                input_gradient(projection, &of_output, None).0
             });
             let (delta, sums) = input_gradient(convolution, &along, projected.as_ref());
             let norm = affine.zip(sums).map(|((norm, [scale_id, shift_id]), sums)| {

@@ -127,8 +127,7 @@ impl Factor for Weight {
         if step < comptime!(shape.depth()) && channel < comptime!(shape.out_channels) {
             let in_channel = step % comptime!(shape.in_channels);
             let place = step / comptime!(shape.in_channels);
-            let row = channel * comptime!(shape.in_channels) + in_channel;
-            result = self.weight[row * comptime!(shape.places()) + place];
+            result = self.weight[weight_index(channel, in_channel, place, shape)];
         }
         result
     }
@@ -246,8 +245,7 @@ impl Factor for TransposedWeight {
         {
             let out_channel = step % comptime!(shape.out_channels);
             let place = step / comptime!(shape.out_channels);
-            let row = out_channel * comptime!(shape.in_channels) + channel;
-            result = self.weight[row * comptime!(shape.places()) + place];
+            result = self.weight[weight_index(out_channel, channel, place, shape)];
         }
         result
     }
@@ -264,6 +262,18 @@ impl Factor for ConvolvedByStep {
     fn value(&self, step: usize, pixel: usize) -> f32 {
         self.convolved.value(pixel, step)
     }
+}
+
+/// Returns the index in the weight, `[out_channels, in_channels, kernel, kernel]`.
+#[cube]
+pub(crate) fn weight_index(
+    out_channel: usize,
+    in_channel: usize,
+    place: usize,
+    #[comptime] shape: ConvShape,
+) -> usize {
+    let row = out_channel * comptime!(shape.in_channels) + in_channel;
+    row * comptime!(shape.places()) + place
 }
 
 /// A pixel of a batch of images.

@@ -4,7 +4,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::factors::{Along, ConvolvedByStep, ConvolvedByStepLaunch};
+use super::factors::{Along, ConvolvedByStep, ConvolvedByStepLaunch, weight_index};
 use super::forward::Convolution;
 use super::input_gradient::OutputGradient;
 use super::product::{Order, first_column, first_row, product};
@@ -198,7 +198,6 @@ fn sum_weight(sum: &mut WeightSum, scratch: &mut Shared<[f32]>, #[comptime] divi
         let step = index % comptime!(shape.depth());
         let place = step / comptime!(shape.in_channels);
         let in_channel = step % comptime!(shape.in_channels);
-        let row = channel * comptime!(shape.in_channels) + in_channel;
-        sum.gradient[row * comptime!(shape.places()) + place] = total;
+        sum.gradient[weight_index(channel, in_channel, place, shape)] = total;
     }
 }
