@@ -90,6 +90,13 @@ mod saved_chain;
 mod sgd;
 mod simd;
 
+/// Sequences of launches that are recorded once and replayed as one, on the devices of CubeCL, and the memory of their tensors.
+#[cfg(feature = "cube")]
+pub mod graph {
+    pub use crate::cube::graph::{GraphError, LaunchGraph, prepare};
+    pub use crate::cube::memory::{MemoryKind, MemoryPlace, TensorMemory, copy, duplicate};
+}
+
 pub use adamw::AdamW;
 pub use conv::{ConvOptions, PreactivationConv, Projection};
 pub use functional::{

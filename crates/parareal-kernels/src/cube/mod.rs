@@ -7,6 +7,7 @@
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
 //!   `cpu/backward.rs`.
 //! - `sgd.rs`: updates of many parameters in one launch.
+//! - `graph.rs`, `memory.rs`: launches that are recorded and replayed, and copies to and from the memory that they use.
 //! - `tensors.rs`: tensors as buffers. `operands.rs`, `chain.rs`, `saved_chain.rs`, `late_gradients.rs`, `remembered_moments.rs`: chains
 //!   of convolutions as nodes of Burn's automatic differentiation.
 //!
@@ -20,8 +21,10 @@
 mod chain;
 mod factors;
 mod forward;
+pub(crate) mod graph;
 mod input_gradient;
 mod late_gradients;
+pub(crate) mod memory;
 mod norm_gradient;
 mod operands;
 mod product;

@@ -104,7 +104,7 @@ pub(crate) fn wrapped(tensor: CubeTensor) -> FloatTensor<Cube> {
 
 /// Converts a value to its own type under another name. [`Cube`] is an alias of one of two backends, depending on a feature
 /// of Burn that any crate may enable.
-fn converted<From: Any, To: Any>(value: From) -> Option<To> {
+pub(crate) fn converted<From: Any, To: Any>(value: From) -> Option<To> {
     let mut value = Some(value);
     (&mut value as &mut dyn Any).downcast_mut::<Option<To>>()?.take()
 }

@@ -1,0 +1,246 @@
+//! The memory of tensors, and copies between them that are launched together.
+
+use burn::backend::{Autodiff, Cube};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Bool, DType, Float, Int, Shape, Tensor};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+use parareal_autodiff::GraphBackend;
+
+use super::tensors::converted;
+use super::tile::{Scale, grid};
+
+/// The largest number of tensors of a launch, for the reasons of `sgd.rs`.
+const MAX_TENSORS: usize = 64;
+
+/// The largest number of blocks for one tensor. Each unit copies several words if there are more.
+const MAX_TENSOR_BLOCKS: usize = 256;
+
+/// Buffers of a kernel beside those of the tensors: scalars and lengths.
+const OTHER_BUFFERS: usize = 2;
+
+/// Bytes of the numbers that are copied.
+const WORD: u64 = 4;
+
+/// The memory of a tensor on a device of CubeCL.
+///
+/// Tensors share memory with their clones. As long as there is another clone, no operation changes a tensor in place.
+#[derive(Clone, Debug)]
+pub struct TensorMemory(CubeTensor);
+
+/// The place of a tensor's memory. Tensors that are alive at the same time have different places, unless they share memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MemoryPlace {
+    allocation: usize,
+    offset: u64,
+}
+
+/// A kind of tensors: [`Float`], [`Int`] or [`Bool`].
+pub trait MemoryKind: Basic + Sized {
+    /// Returns the values of a tensor, outside every graph. Returns `None` on other devices.
+    #[doc(hidden)]
+    fn into_cube<const D: usize>(tensor: Tensor<D, Self>) -> Option<CubeTensor>;
+
+    /// Creates a tensor outside every graph.
+    #[doc(hidden)]
+    fn from_cube<const D: usize>(tensor: CubeTensor) -> Tensor<D, Self>;
+}
+
+impl MemoryKind for Float {
+    fn into_cube<const D: usize>(tensor: Tensor<D>) -> Option<CubeTensor> {
+        Cube::into_parts(tensor).and_then(|(values, _)| converted(values))
+    }
+
+    fn from_cube<const D: usize>(tensor: CubeTensor) -> Tensor<D> {
+        super::tensors::constant(tensor)
+    }
+}
+
+macro_rules! kind_without_gradient {
+    ($kind:ty) => {
+        impl MemoryKind for $kind {
+            fn into_cube<const D: usize>(tensor: Tensor<D, Self>) -> Option<CubeTensor> {
+                match tensor.device().is_autodiff() {
+                    true => converted(tensor.try_into_primitive::<Autodiff<Cube>>().ok()?),
+                    false => converted(tensor.try_into_primitive::<Cube>().ok()?),
+                }
+            }
+
+            fn from_cube<const D: usize>(tensor: CubeTensor) -> Tensor<D, Self> {
+                let tensor = converted(tensor);
+                let tensor = tensor.expect("`TensorMemory` is of tensors without operation fusion");
+                Tensor::from_primitive::<Cube>(tensor)
+            }
+        }
+    };
+}
+
+kind_without_gradient!(Int);
+kind_without_gradient!(Bool);
+
+impl TensorMemory {
+    /// Returns the memory of a tensor. The tensor is made contiguous first, which creates another one if it is not.
+    ///
+    /// Returns `None` if its device is not one of CubeCL's, if Burn's operation fusion is on, or if it does not consist of
+    /// whole 32-bit words.
+    pub fn of<const D: usize, K: MemoryKind>(tensor: Tensor<D, K>) -> Option<Self> {
+        let memory = Self(into_contiguous(K::into_cube(tensor)?));
+        memory.bytes().is_multiple_of(WORD).then_some(memory)
+    }
+
+    /// Returns the tensor, outside every graph.
+    ///
+    /// # Panics
+    /// If it is of another kind or rank.
+    pub fn into_tensor<const D: usize, K: MemoryKind>(self) -> Tensor<D, K> {
+        K::from_cube(self.0)
+    }
+
+    /// Returns the place of the memory.
+    pub fn place(&self) -> MemoryPlace {
+        let handle = &self.0.handle;
+        let allocation = handle.memory.clone().binding().id().value;
+        MemoryPlace { allocation, offset: handle.offset_start.unwrap_or(0) }
+    }
+
+    /// Returns true if the values of the other tensor can be copied to this one.
+    pub fn accepts(&self, other: &Self) -> bool {
+        (self.0.meta.shape(), self.0.dtype) == (other.0.meta.shape(), other.0.dtype)
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.0.meta.shape().num_elements() * self.0.dtype.size()) as u64
+    }
+
+    /// Returns the memory as a tensor of 32-bit words.
+    fn words(&self) -> CubeTensor {
+        let CubeTensor { client, device, handle, .. } = self.0.clone();
+        let shape = Shape::from([(self.bytes() / WORD) as usize]);
+        CubeTensor::new_contiguous(client, device, shape, handle, DType::U32)
+    }
+}
+
+/// Creates tensors with the same values in memory of their own. All are on one device; they share one allocation, which lives as
+/// long as any of them.
+pub fn duplicate(tensors: &[TensorMemory]) -> Vec<TensorMemory> {
+    let Some(TensorMemory(first)) = tensors.first() else { return Vec::new() };
+    let alignment = first.client.properties().memory.alignment;
+    let space = |tensor: &TensorMemory| tensor.bytes().next_multiple_of(alignment);
+    let size: u64 = tensors.iter().map(space).sum();
+    let whole = first.client.empty(size as usize);
+    let mut begin = 0;
+    let copies: Vec<_> = tensors
+        .iter()
+        .map(|tensor| {
+            let end = size - begin - tensor.bytes();
+            let handle = whole.clone().offset_start(begin).offset_end(end);
+            begin += space(tensor);
+            let CubeTensor { client, device, meta, dtype, .. } = tensor.0.clone();
+            let shape = meta.shape().clone();
+            TensorMemory(CubeTensor::new_contiguous(client, device, shape, handle, dtype))
+        })
+        .collect();
+    copy(tensors.iter().zip(&copies));
+    copies
+}
+
+/// Copies the values of tensors to the memory of others: `(from, to)`. Writes to this memory even if other tensors share it. All are
+/// on one device.
+///
+/// # Panics
+/// If the second of a pair does not [accept](TensorMemory::accepts) the first.
+pub fn copy<'a>(pairs: impl IntoIterator<Item = (&'a TensorMemory, &'a TensorMemory)>) {
+    let pairs: Vec<_> = pairs.into_iter().filter(|(from, _)| from.bytes() > 0).collect();
+    let Some((TensorMemory(CubeTensor { client, .. }), _)) = pairs.first() else { return };
+    let bindings = client.properties().hardware.max_bindings as usize;
+    let most = (bindings.saturating_sub(OTHER_BUFFERS) / 2).clamp(1, MAX_TENSORS);
+    let units = Scale::of(client).elementwise_units();
+    for pairs in pairs.chunks(most) {
+        let mut arguments = SequenceArg::new();
+        let mut largest = 0;
+        for (from, to) in pairs {
+            assert!(to.accepts(from), "values are copied to a tensor of the same shape and type");
+            largest = largest.max((from.bytes() / WORD) as usize);
+            let [from, to] = [from, to].map(|memory| memory.words().into_buffer_arg());
+            arguments.push(CopyLaunch::new(from, to));
+        }
+        let blocks = largest.div_ceil(units).clamp(1, MAX_TENSOR_BLOCKS);
+        let grid = grid(blocks, pairs.len(), 1);
+        copy_kernel::launch(client, grid, CubeDim::new_1d(units as u32), arguments, pairs.len());
+    }
+}
+
+/// A copy of one tensor.
+#[derive(CubeType, CubeLaunch)]
+struct Copy {
+    from: Box<[u32]>,
+    to: Box<[u32]>,
+}
+
+#[cube(launch)]
+fn copy_kernel(copies: &mut Sequence<Copy>, #[comptime] count: usize) {
+    #[unroll]
+    for number in 0..count {
+        if CUBE_POS_Y as usize == number {
+            let copy = copies.index_mut(number);
+            let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+            while index < copy.to.len() {
+                copy.to[index] = copy.from[index];
+                index += CUBE_COUNT_X as usize * CUBE_DIM as usize;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, any(feature = "cube-cpu", feature = "cube-wgpu")))]
+mod tests {
+    use super::super::test_device;
+    use super::*;
+
+    #[test]
+    fn tensors_of_all_kinds_are_copied_together() {
+        let device = test_device();
+        let floats = Tensor::<2>::from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &device);
+        let integers = Tensor::<1, Int>::from_data([7, 8, 9], &device);
+        let transposed = floats.clone().transpose();
+        let tensors = [
+            TensorMemory::of(floats.clone()).unwrap(),
+            TensorMemory::of(integers.clone()).unwrap(),
+            TensorMemory::of(transposed.clone()).unwrap(),
+        ];
+        let copies = duplicate(&tensors);
+        let places: Vec<_> = tensors.iter().chain(&copies).map(TensorMemory::place).collect();
+        for (index, place) in places.iter().enumerate() {
+            assert!(!places[..index].contains(place));
+        }
+        let [own, own_integers, own_transposed] =
+            <[TensorMemory; 3]>::try_from(copies.clone()).unwrap();
+        own.into_tensor::<2, Float>().into_data().assert_eq(&floats.into_data(), true);
+        own_integers.into_tensor::<1, Int>().into_data().assert_eq(&integers.into_data(), true);
+        let own_transposed = own_transposed.into_tensor::<2, Float>();
+        own_transposed.into_data().assert_eq(&transposed.into_data(), true);
+        // To memory that another tensor shares.
+        let zeros = TensorMemory::of(Tensor::<2>::zeros([2, 3], &device)).unwrap();
+        copy([(&zeros, &copies[0])]);
+        let written = copies[0].clone().into_tensor::<2, Float>().into_data();
+        written.assert_eq(&zeros.into_tensor::<2, Float>().into_data(), true);
+    }
+
+    #[test]
+    fn more_tensors_than_a_launch_takes_are_copied() {
+        let numbers = (0..200).map(|number| Tensor::<1>::full([3], number, &test_device()));
+        let numbers: Vec<_> = numbers.map(|tensor| TensorMemory::of(tensor).unwrap()).collect();
+        for (number, copy) in duplicate(&numbers).into_iter().enumerate() {
+            let values: Vec<f32> = copy.into_tensor::<1, Float>().into_data().iter().collect();
+            assert_eq!(values, [number as f32; 3]);
+        }
+        assert!(duplicate(&[]).is_empty());
+    }
+
+    #[test]
+    fn other_devices_have_no_such_memory() {
+        let tensor = Tensor::<1>::zeros([2], &burn::tensor::Device::flex());
+        assert!(TensorMemory::of(tensor).is_none());
+    }
+}
