@@ -28,6 +28,9 @@ pub(crate) struct Step {
     /// Workers that share the subnetworks.
     #[arg(long, default_value_t = 1)]
     workers: usize,
+    /// Record the launches of a step and replay them.
+    #[arg(long)]
+    launch_graphs: bool,
     /// Gradient clipping norm.
     #[arg(long)]
     clip_norm: Option<f64>,
@@ -50,6 +53,7 @@ struct Timed {
     duration: Duration,
     timeline: Timeline,
     counts: Option<Counts>,
+    is_replayed: bool,
 }
 
 impl Step {
@@ -58,6 +62,7 @@ impl Step {
         let device = self.device.device.clone();
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
         let builder = builder.devices([device.clone()]).workers(self.workers);
+        let builder = if self.launch_graphs { builder.launch_graphs() } else { builder };
         let mut executor = builder.start(self.network.build()?)?;
         let (inputs, targets) =
             images::batches(self.data_dir.clone(), self.batch_size, 1)?.remove(0);
@@ -71,14 +76,16 @@ impl Step {
             let duration = begun.elapsed();
             let counts = Counts::now()?.zip(earlier).map(|(now, earlier)| now.since(&earlier));
             losses.push(report.loss);
-            Ok(Timed { duration, timeline: report.timeline, counts })
+            let is_replayed = report.is_replayed;
+            Ok(Timed { duration, timeline: report.timeline, counts, is_replayed })
         };
         let is_late = || self.seconds.is_some_and(|limit| begun.elapsed().as_secs_f64() >= limit);
         // Time until the end of the first step, from the start of the program, as for PyTorch.
         let mut first = None;
         for done in 0..self.warm_up {
-            let Timed { duration, .. } = step()?;
-            eprintln!("warm-up step {} took {:.3} s", done + 1, duration.as_secs_f64());
+            let Timed { duration, is_replayed, .. } = step()?;
+            let replayed = if is_replayed { ", replayed" } else { "" };
+            eprintln!("warm-up step {} took {:.3} s{replayed}", done + 1, duration.as_secs_f64());
             first.get_or_insert(begun.elapsed().as_secs_f64());
             if is_late() {
                 break;
@@ -92,6 +99,7 @@ impl Step {
         let memory = device.memory_pool_usage();
         let milliseconds: Vec<f64> =
             timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
+        let replayed = timed.iter().filter(|timed| timed.is_replayed).count();
         let last = timed.pop().ok_or("no step was timed")?;
         let result = json!({
             "device": self.device.name,
@@ -100,6 +108,7 @@ impl Step {
             "coarse_unit": self.network.coarse_unit.to_string(),
             "batch_size": self.batch_size,
             "workers": self.workers,
+            "replayed_steps": replayed,
             "until_first_step_seconds": first,
             "median_ms": milliseconds.iter().copied().collect::<Sample>().median(),
             "milliseconds": milliseconds,

@@ -3,10 +3,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
-use parareal::exec::StateKind;
+use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, ExecError, ExecutorBuilder, StateKind, Update};
+use parareal::net::{NamedTensor, StateDict};
+use parareal_kernels::Sgd;
 use parareal_models::ImageNetwork;
-use parareal_testing::{assert_all_close, assert_close, builder, init, missing, start};
+use parareal_testing::{AnyExecutor, assert_all_close, assert_close, builder, init, missing, start};
 
 const TOLERANCE: f64 = 1e-3;
 
@@ -77,4 +79,93 @@ fn assert_agreement(devices: [Device; 2], seed: u64) {
 fn assert_loss(found: f64, expected: f64) {
     // The comparison also fails if a loss is NaN.
     assert!((found / expected - 1.0).abs() <= TOLERANCE, "loss {found}, expected {expected}");
+}
+
+/// A training run on one device, with steps that are not replayed in between. Returns the losses, all states at the end, and outputs.
+fn run(net: &ImageNetwork, subnetworks: usize, workers: usize, replays: bool) -> Run {
+    let device = other_device().expect("checked by the caller");
+    let cuts = net.default_cuts(subnetworks).unwrap();
+    let optimizer =
+        Sgd { momentum: 0.9, weight_decay: 1e-3, joins_launches: true, ..Sgd::default() };
+    let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer);
+    let builder = builder.devices([device]).workers(workers);
+    let builder = if replays { builder.launch_graphs() } else { builder };
+    let mut executor = start(builder, net, &cuts, &init(1, DType::F32));
+    let batch = |seed: u64, samples: usize| {
+        let images = init(seed, DType::F32).normal("images", [samples, 3, 32, 32], 1.0);
+        let labels: Vec<_> = (0..samples as i64).map(|image| (image + seed as i64) % 10).collect();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [samples]), &Device::flex());
+        (images.val().inner(), labels)
+    };
+    let (mut losses, mut outputs, mut replayed) = (Vec::new(), Vec::new(), Vec::new());
+    let plain = Update::plain(0.05);
+    let clipped = Update { clip_norm: Some(0.5), ..Update::plain(0.02) };
+    let averaged = Update { average_decay: Some(0.9), ..clipped };
+    let mut step = |executor: &mut AnyExecutor<ImageNetwork>, seed, samples, update| {
+        let (images, labels) = batch(seed, samples);
+        let report = executor.train_step_with(images, labels, update).unwrap();
+        losses.push(report.loss);
+        replayed.push(report.is_replayed);
+        losses.extend(report.gradient_norm);
+        outputs.push(report.output.into_data());
+    };
+    for seed in 0..5 {
+        step(&mut executor, seed, 4, plain);
+    }
+    // Another shape once, and an evaluation.
+    step(&mut executor, 5, 3, plain);
+    let evaluated = executor.infer(batch(6, 4).0).unwrap().into_data();
+    step(&mut executor, 7, 4, clipped);
+    // Targets that do not fit.
+    let (images, labels) = batch(8, 4);
+    let refused = executor.train_step_with(images, labels * 100 + 50, plain);
+    assert!(matches!(refused, Err(ExecError::Target(_))), "{:?}", refused.err());
+    // A moving average begins: parameters move to other memory.
+    for seed in 9..14 {
+        step(&mut executor, seed, 4, averaged);
+    }
+    let (images, labels) = batch(14, 4);
+    let gradients = executor.gradients(images, labels).unwrap().gradients;
+    // State that is loaded, and another shape for good.
+    let weights = executor.read(StateKind::Weights).unwrap();
+    let weights = StateDict::from_named(cuts, weights);
+    executor.write(StateKind::Weights, weights).unwrap();
+    for seed in 15..20 {
+        step(&mut executor, seed, 3, averaged);
+    }
+    let kinds = [StateKind::Weights, StateKind::Optimizer, StateKind::Average];
+    let states = kinds.map(|kind| executor.read(kind).unwrap());
+    outputs.push(evaluated);
+    Run { losses, outputs, gradients, states, replayed }
+}
+
+struct Run {
+    losses: Vec<f64>,
+    outputs: Vec<TensorData>,
+    gradients: Vec<NamedTensor>,
+    states: [Vec<NamedTensor>; 3],
+    replayed: Vec<bool>,
+}
+
+#[test]
+fn replayed_steps_equal_launched_ones() {
+    if other_device().is_none() {
+        missing("a Vulkan device (Debian package mesa-vulkan-drivers has one in software)");
+    }
+    let net = ImageNetwork::resnet(11).unwrap().with_width(4);
+    for (subnetworks, workers) in [(1, 1), (3, 1), (3, 2)] {
+        let launched = run(&net, subnetworks, workers, false);
+        let replayed = run(&net, subnetworks, workers, true);
+        assert_eq!(replayed.losses, launched.losses, "{subnetworks} subnetworks, {workers} workers");
+        for (found, expected) in replayed.outputs.iter().zip(&launched.outputs) {
+            found.assert_eq(expected, true);
+        }
+        assert_all_close(&replayed.gradients, &launched.gradients, 0.0, "gradient");
+        for (found, expected) in replayed.states.iter().zip(&launched.states) {
+            assert!(!expected.is_empty());
+            assert_all_close(found, expected, 0.0, "state");
+        }
+        eprintln!("{:?}", replayed.replayed);
+        assert!(!launched.replayed.contains(&true));
+    }
 }

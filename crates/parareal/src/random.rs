@@ -75,6 +75,8 @@ struct Scope {
 thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope { step: None, section: None, calls: 0 }) };
     static CALLS_OUTSIDE: Cell<u64> = const { Cell::new(0) };
+    /// The number of generators that this thread has created in steps.
+    static DRAWN: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Restores the previous scope, even after a panic, because the threads of a pool are reused.
@@ -119,11 +121,18 @@ pub(crate) fn rng() -> ChaCha8Rng {
         let step = StepKey { seed: 0, step: calls, replica: 0 };
         return keyed(step, (OUTSIDE_STEPS, 0), 0);
     };
+    DRAWN.set(DRAWN.get().wrapping_add(1));
     let calls = scope.calls;
     scope.calls = calls.wrapping_add(1);
     SCOPE.set(scope);
     let section = scope.section.map_or((OUTSIDE_SECTIONS, 0), Section::numbers);
     keyed(step, section, calls)
+}
+
+/// Returns the number of generators that this thread has created in steps.
+#[cfg(feature = "cube")]
+pub(crate) fn drawn() -> u64 {
+    DRAWN.get()
 }
 
 fn keyed(step: StepKey, (kind, index): (u32, usize), calls: u32) -> ChaCha8Rng {

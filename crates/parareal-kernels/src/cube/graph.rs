@@ -3,7 +3,7 @@
 use std::fmt;
 use std::thread::{ThreadId, current};
 
-use burn::backend::{Backend, BackendGraph, Dispatch};
+use burn::backend::{Backend, BackendGraph, Dispatch, ExecutionError};
 use burn::tensor::Device;
 
 /// A graph cannot be recorded or replayed.
@@ -34,8 +34,10 @@ pub struct LaunchGraph {
 /// usual, since memory cannot be allocated while launches are recorded.
 ///
 /// # Errors
-/// If the device cannot record, or is prepared already.
+/// If the device cannot record.
 pub fn prepare(device: &Device) -> Result<(), GraphError> {
+    // Ends an earlier preparation that no recording has followed.
+    let _ = Dispatch::graph_stop_capture(device.as_dispatch());
     Dispatch::graph_prepare(device.as_dispatch()).map_err(error)
 }
 
@@ -96,9 +98,12 @@ impl Drop for Recording<'_> {
 }
 
 /// Converts an error of the device to one line.
-fn error(error: impl fmt::Display) -> GraphError {
-    let message = error.to_string();
-    GraphError(message.lines().next().unwrap_or_default().trim().to_owned())
+fn error(error: ExecutionError) -> GraphError {
+    let reason = match error {
+        ExecutionError::WithContext { reason } | ExecutionError::Generic { reason, .. } => reason,
+        other => other.to_string(),
+    };
+    GraphError(reason.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(all(test, feature = "cube-wgpu"))]

@@ -3,7 +3,6 @@
 use burn::backend::{Autodiff, Cube};
 use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Float, Int, Shape, Tensor};
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::GraphBackend;
@@ -80,13 +79,12 @@ kind_without_gradient!(Int);
 kind_without_gradient!(Bool);
 
 impl TensorMemory {
-    /// Returns the memory of a tensor. The tensor is made contiguous first, which creates another one if it is not.
-    ///
-    /// Returns `None` if its device is not one of CubeCL's, if Burn's operation fusion is on, or if it does not consist of
-    /// whole 32-bit words.
+    /// Returns the memory of a tensor. Returns `None` if its device is not one of CubeCL's, if Burn's operation fusion is on, or if
+    /// it does not consist of whole 32-bit words.
     pub fn of<const D: usize, K: MemoryKind>(tensor: Tensor<D, K>) -> Option<Self> {
-        let memory = Self(into_contiguous(K::into_cube(tensor)?));
-        memory.bytes().is_multiple_of(WORD).then_some(memory)
+        let memory = Self(K::into_cube(tensor)?);
+        let is_plain = memory.0.qparams.is_none() && !memory.0.meta.is_tiled();
+        (is_plain && memory.bytes().is_multiple_of(WORD)).then_some(memory)
     }
 
     /// Returns the tensor, outside every graph.
@@ -104,13 +102,15 @@ impl TensorMemory {
         MemoryPlace { allocation, offset: handle.offset_start.unwrap_or(0) }
     }
 
-    /// Returns true if the values of the other tensor can be copied to this one.
+    /// Returns true if the other tensor has the same shape, layout and type, so that its memory can be copied to this one's.
     pub fn accepts(&self, other: &Self) -> bool {
+        let layout = |tensor: &Self| (tensor.0.meta.strides().clone(), tensor.bytes());
         (self.0.meta.shape(), self.0.dtype) == (other.0.meta.shape(), other.0.dtype)
+            && layout(self) == layout(other)
     }
 
     fn bytes(&self) -> u64 {
-        (self.0.meta.shape().num_elements() * self.0.dtype.size()) as u64
+        self.0.handle.size_in_used()
     }
 
     /// Returns the memory as a tensor of 32-bit words.
@@ -136,9 +136,7 @@ pub fn duplicate(tensors: &[TensorMemory]) -> Vec<TensorMemory> {
             let end = size - begin - tensor.bytes();
             let handle = whole.clone().offset_start(begin).offset_end(end);
             begin += space(tensor);
-            let CubeTensor { client, device, meta, dtype, .. } = tensor.0.clone();
-            let shape = meta.shape().clone();
-            TensorMemory(CubeTensor::new_contiguous(client, device, shape, handle, dtype))
+            TensorMemory(CubeTensor { handle, ..tensor.0.clone() })
         })
         .collect();
     copy(tensors.iter().zip(&copies));
@@ -160,7 +158,7 @@ pub fn copy<'a>(pairs: impl IntoIterator<Item = (&'a TensorMemory, &'a TensorMem
         let mut arguments = SequenceArg::new();
         let mut largest = 0;
         for (from, to) in pairs {
-            assert!(to.accepts(from), "values are copied to a tensor of the same shape and type");
+            assert!(to.accepts(from), "memory is copied to a tensor of the same shape, layout and type");
             largest = largest.max((from.bytes() / WORD) as usize);
             let [from, to] = [from, to].map(|memory| memory.words().into_buffer_arg());
             arguments.push(CopyLaunch::new(from, to));

@@ -38,6 +38,7 @@ use crate::net::{Cuts, Init, build_subnetworks};
 /// | [`recompute`](Self::recompute) | none |
 /// | [`accumulate`](Self::accumulate) | 1 micro-batch |
 /// | [`sync_batch_norm`](Self::sync_batch_norm) | each replica has statistics of its own |
+/// | [`launch_graphs`](Self::launch_graphs) | each step submits its launches anew |
 /// | `message_dtype` (feature `mpi`) | the type of states; a replica on a single rank sends no states |
 ///
 /// If a setting has no effect on the executor, starting it fails with [`ExecError::NoEffect`].
@@ -79,6 +80,7 @@ pub struct ExecutorBuilder<L> {
     recompute: Option<usize>,
     micro_batches: usize,
     sync_batch_norm: bool,
+    launch_graphs: bool,
     #[cfg(feature = "mpi")]
     message_dtype: Option<DType>,
 }
@@ -100,6 +102,7 @@ impl<L> ExecutorBuilder<L> {
             recompute: None,
             micro_batches: 1,
             sync_batch_norm: false,
+            launch_graphs: false,
             #[cfg(feature = "mpi")]
             message_dtype: None,
         }
@@ -205,6 +208,26 @@ impl<L> ExecutorBuilder<L> {
         Self { sync_batch_norm: true, ..self }
     }
 
+    /// Records the launches of each worker on a GPU once, and replays them in later steps (CUDA graphs, or the equivalent of the
+    /// device). The host then submits a few graphs instead of thousands of launches, which it may take longer for than the device to
+    /// execute them.
+    ///
+    /// The first step is executed as usual, and the second one is recorded; more memory may take a few more. A step with a batch of another shape is executed as
+    /// usual, and recorded if the next one has the same shape. Updates are not part of the graphs. Results are the same.
+    ///
+    /// A forward and backward pass must launch the same work in each step and read nothing from the device. A layer that reads, or
+    /// draws random numbers from [`crate::nn`], ends the second step with
+    /// [`ExecError::LaunchGraphs`]. Random numbers of Burn's own layers, such as `burn::nn::Dropout`, are not detected:
+    /// each step would repeat them.
+    ///
+    /// It takes more memory, because the memory of a graph is not available to anything else. It cannot be combined with
+    /// [`Self::recompute`], several [`replicas`](Self::replicas) or [micro-batches](Self::accumulate). Workers execute their
+    /// instructions in the order of the program ([`Program::in_order`](super::Program::in_order)).
+    #[must_use]
+    pub fn launch_graphs(self) -> Self {
+        Self { launch_graphs: true, ..self }
+    }
+
     /// Sets the type in which ranks send states to each other: 16-bit, 32-bit or 64-bit floats. It may have a
     /// lower precision than states. A replica on a single rank sends no states.
     #[cfg(feature = "mpi")]
@@ -304,6 +327,7 @@ impl<L> ExecutorBuilder<L> {
         no_effect("replicas", self.replicas, reason)?;
         no_effect("sync_batch_norm", self.sync_batch_norm.then_some(()), reason)?;
         let reason = "the sequential executor evaluates the whole network as one graph";
+        no_effect("launch_graphs", self.launch_graphs.then_some(()), reason)?;
         no_effect("segment_units", self.segment_units, reason)?;
         no_effect("recompute", self.recompute, reason)?;
         let executor = SequentialExecutor::new(network, self.worker_settings(1)?)?;
@@ -385,6 +409,7 @@ impl<L> ExecutorBuilder<L> {
             let expected = "the CPU, whose normalizations can be synchronized";
             return Err(setting("devices", "a device other than the CPU", expected));
         }
+        self.check_launch_graphs(&devices)?;
         if self.recompute.is_some() {
             let reason = "`recompute` sets the units of a segment";
             no_effect("segment_units", self.segment_units, reason)?;
@@ -412,7 +437,30 @@ impl<L> ExecutorBuilder<L> {
             program,
             micro_batches: self.micro_batches,
             sync_batch_norm: self.sync_batch_norm,
+            launch_graphs: self.launch_graphs,
         })
+    }
+
+    /// Checks that the workers can record their launches.
+    fn check_launch_graphs(&self, devices: &[Device]) -> Result<(), ExecError> {
+        if !self.launch_graphs {
+            return Ok(());
+        }
+        if devices.iter().any(is_cpu) {
+            let expected = "GPUs only: a worker on the CPU launches nothing";
+            return Err(setting("devices", "the CPU with launch graphs", expected));
+        }
+        let conflicts = [
+            ("recompute", self.recompute, "no value"),
+            ("replicas", self.replicas.filter(|replicas| *replicas > 1), "1"),
+            ("accumulate", Some(self.micro_batches).filter(|parts| *parts > 1), "1"),
+        ];
+        for (name, value, expected) in conflicts {
+            if let Some(value) = value {
+                return Err(setting(name, value, format!("{expected} with launch graphs")));
+            }
+        }
+        Ok(())
     }
 }
 

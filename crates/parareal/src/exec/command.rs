@@ -47,6 +47,8 @@ pub(super) struct Reply<I, O> {
     pub(super) input: Option<I>,
     /// The times of this worker.
     pub(super) times: StepTimes,
+    /// True if the worker replayed the launches of an earlier step.
+    pub(super) is_replayed: bool,
     /// Set if all workers have abandoned the step without an update.
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
@@ -64,6 +66,7 @@ impl<I, O> Default for Reply<I, O> {
             tensors: Vec::new(),
             input: None,
             times: StepTimes::default(),
+            is_replayed: false,
             is_abandoned: false,
             failures: Vec::new(),
             refused: None,

@@ -72,6 +72,10 @@ pub enum ExecError {
         /// The last unit of the segment.
         last: usize,
     },
+    /// The launches of a step cannot be recorded as graphs
+    /// ([`ExecutorBuilder::launch_graphs`](super::ExecutorBuilder::launch_graphs)). No parameter was updated.
+    #[error("the launches of the step cannot be recorded as graphs: {0}; train without launch graphs")]
+    LaunchGraphs(String),
     /// The target does not fit the network's output. No parameter was updated.
     #[error("the target does not fit the output: {0}")]
     Target(String),

@@ -33,6 +33,9 @@ pub struct StepReport<O> {
     pub gradient_norm: Option<f64>,
     /// The wall-clock time of the step.
     pub duration: Duration,
+    /// True if all workers of this process replayed the launches of an earlier step
+    /// ([`ExecutorBuilder::launch_graphs`](super::ExecutorBuilder::launch_graphs)).
+    pub is_replayed: bool,
     /// The time of each subnetwork, averaged over replicas; empty if the executor does not run subnetworks
     /// one by one.
     pub subnetworks: Vec<SubnetworkTime>,

@@ -56,6 +56,11 @@ mod error;
 mod executor;
 mod gradient_clipping;
 mod interface_trainer;
+#[cfg(feature = "cube")]
+mod launch_graphs;
+#[cfg(not(feature = "cube"))]
+#[path = "launch_graphs/absent.rs"]
+mod launch_graphs;
 mod layout;
 mod link;
 mod loss;

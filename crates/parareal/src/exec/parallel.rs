@@ -15,6 +15,8 @@ use super::device::operation_threads;
 use super::error::ExecError;
 use super::executor::{Executor, GradientReport, StepReport, check_batch};
 use super::layout::{Layout, RankLayout};
+#[cfg(feature = "cube")]
+use super::launch_graphs::LaunchGraphs;
 use super::link::channel_link;
 use super::loss::Loss;
 use super::program::{Program, ProgramOptions};
@@ -69,6 +71,8 @@ pub(super) struct WorkerSettings<L> {
     pub(super) micro_batches: usize,
     /// True if normalizations use the statistics of all replicas.
     pub(super) sync_batch_norm: bool,
+    /// True if workers record their launches and replay them.
+    pub(super) launch_graphs: bool,
 }
 
 impl<N, L, P> ParallelExecutor<N, L, P>
@@ -102,7 +106,9 @@ where
         let program = Program::accumulating(&layout, cuts, settings.program, micro_batches)?;
         // Replicas wait for each other within operations, so all must execute these in the same order.
         let is_synchronized = settings.sync_batch_norm && layout.replicas() > 1;
-        let program = if is_synchronized { program.in_order() } else { program };
+        // Launches are recorded in the order in which they are replayed.
+        let is_in_order = is_synchronized || settings.launch_graphs;
+        let program = if is_in_order { program.in_order() } else { program };
         let mut this = Self {
             pool,
             transport,
@@ -167,6 +173,11 @@ where
                 let has_replicas = layout.replicas() > 1;
                 let is_synchronized = has_replicas && settings.sync_batch_norm;
                 let program = Arc::clone(program);
+                #[cfg(feature = "cube")]
+                let launch_graphs =
+                    settings.launch_graphs.then(|| LaunchGraphs::new(device.clone()));
+                #[cfg(not(feature = "cube"))]
+                let launch_graphs = None;
                 let build = move || Worker {
                     program,
                     worker,
@@ -181,6 +192,7 @@ where
                     reducer: has_replicas.then(|| Reducer::new(gradient_sum)),
                     statistics: is_synchronized
                         .then(|| Rc::new(StatisticsSum::new(statistics_sum))),
+                    launch_graphs,
                     validation: None,
                 };
                 pool.spawn(layout.worker_number(replica, worker), held, build, threads)?;
@@ -284,8 +296,18 @@ where
         let own = StepResults { output, timeline };
         let StepResults { output, timeline } = self.transport.step(own, &input, begun)?;
         let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
+        let is_replayed = replies.iter().all(|reply| reply.is_replayed);
         let duration = begun.elapsed();
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
+        Ok(StepReport {
+            loss,
+            output,
+            gradient_norm,
+            duration,
+            is_replayed,
+            subnetworks,
+            timeline,
+            trace,
+        })
     }
 
     fn gradients(

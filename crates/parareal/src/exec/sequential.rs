@@ -221,7 +221,16 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
         self.steps += 1;
         let (duration, subnetworks) = (begun.elapsed(), Vec::new());
         let (timeline, trace) = (Timeline::default(), Vec::new());
-        Ok(StepReport { loss, output, gradient_norm, duration, subnetworks, timeline, trace })
+        Ok(StepReport {
+            loss,
+            output,
+            gradient_norm,
+            duration,
+            is_replayed: false,
+            subnetworks,
+            timeline,
+            trace,
+        })
     }
 
     fn gradients(

@@ -24,6 +24,8 @@ pub(super) struct Step<N: Coarsen, T> {
     /// The samples of this replica, as a fraction of the samples of all replicas.
     pub(super) replica_share: f64,
     pub(super) update: Option<Update>,
+    /// True if the loss checks whether the target fits the output.
+    pub(super) checks_target: bool,
     /// A message that has arrived and has not yet been taken by the operation that receives it.
     pub(super) received: Option<N::State>,
     /// The latest `U_j` of the coarse chain within the worker.
@@ -57,6 +59,7 @@ impl<N: Coarsen, T> Step<N, T> {
             replica_share: micro_batches.iter().map(|own| own.share).sum(),
             waiting: micro_batches.into_iter(),
             update,
+            checks_target: true,
             received: None,
             chain: None,
             loss: None,

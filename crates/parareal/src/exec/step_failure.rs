@@ -18,12 +18,14 @@ pub(super) enum StepFailure {
     NotRepeated(Range<usize>),
     /// Parameters that require a gradient and have none.
     WithoutGradient(Vec<String>),
+    /// Launches that cannot be recorded or replayed.
+    LaunchGraphs(String),
 }
 
 impl StepFailure {
     /// Combines the failures of a step into one error, if there are any.
     ///
-    /// A failure of the target or the loss takes precedence, then the first units that cannot be recomputed,
+    /// A failure of the target, the loss or the launch graphs takes precedence, then the first units that cannot be recomputed,
     /// then all parameters without a gradient.
     pub(super) fn into_error(failures: impl IntoIterator<Item = Self>) -> Option<ExecError> {
         let (mut loss, mut units, mut names) = (None, None, Vec::new());
@@ -34,6 +36,9 @@ impl StepFailure {
                 }
                 Self::Loss { elements } => {
                     loss.get_or_insert(ExecError::LossElements { elements });
+                }
+                Self::LaunchGraphs(reason) => {
+                    loss.get_or_insert(ExecError::LaunchGraphs(reason));
                 }
                 Self::NotRepeated(found) => {
                     let first = units.take().filter(|first: &Range<_>| first.start < found.start);

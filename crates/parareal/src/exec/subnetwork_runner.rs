@@ -5,7 +5,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients, Tensor};
 use parareal_autodiff::{DeferredGradients, defer_weight_gradients, replica_sum};
 
-use super::loss::{Loss, checked_loss};
+use super::loss::{Loss, checked_loss, unchecked_loss};
 use super::step_failure::StepFailure;
 use super::trained_module::{Collector, TrainedModule};
 use super::update::Update;
@@ -192,21 +192,23 @@ impl<N: Coarsen> SubnetworkRunner<N> {
     }
 
     /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`. The
-    /// loss, and therefore every gradient, is multiplied by `share`.
+    /// loss, and therefore every gradient, is multiplied by `share`. `checks` is true if the loss has to check the target.
     ///
     /// # Errors
     /// If the target does not fit the output, or the loss is not a single number.
     pub(super) fn forward_head<L: Loss<N::Output>>(
         &mut self,
         corrected: N::State,
-        loss: &L,
-        target: L::Target,
+        (loss, target, checks): (&L, L::Target, bool),
         share: f64,
     ) -> Result<Finished<N>, StepFailure> {
         let corrected = corrected.leaf();
         let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
         let output = output.expect("the last subnetwork holds h");
-        let loss = checked_loss(loss, &output, target);
+        let loss = match checks {
+            true => checked_loss(loss, &output, target),
+            false => unchecked_loss(loss, &output, target),
+        };
         // A replica that has no loss takes no part in the sums of the backward pass, so that the others must not wait for it.
         let is_complete = replica_sum().is_none_or(|replicas| {
             let mut failures = [if loss.is_err() { 1.0 } else { 0.0 }];

@@ -1,3 +1,5 @@
+#[cfg(feature = "cube")]
+use burn::module::ModuleMapper;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
@@ -77,6 +79,24 @@ impl<M: Module> TrainedModule<M> {
     /// Returns the module to evaluate, in evaluation mode. It is the moving average if there is one.
     pub(super) fn evaluation_module(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module().valid())
+    }
+
+    /// Returns true if there is a moving average.
+    #[cfg(feature = "cube")]
+    pub(super) fn has_average(&self) -> bool {
+        self.average.is_some()
+    }
+
+    /// Replaces tensors of the module.
+    #[cfg(feature = "cube")]
+    pub(super) fn map_module(&mut self, mapper: &mut impl ModuleMapper) {
+        self.module = Some(self.module.take().expect(UPDATED).map(mapper));
+    }
+
+    /// Returns true if [`Self::merge_statistics`] computes anything.
+    #[cfg(feature = "cube")]
+    pub(super) fn merges_statistics(&self) -> bool {
+        !matches!(self.merging, Merging::NotNeeded)
     }
 
     /// Merges the updates that the last forward pass made to the running statistics, so that every thread and

@@ -7,6 +7,7 @@ use super::batch_split::join;
 use super::clock::Clock;
 use super::collectives::{Collectives, Disconnected};
 use super::command::{Command, MicroBatch, Reply, ReplyOf};
+use super::launch_graphs::LaunchGraphs;
 use super::link::Link;
 use super::loss::Loss;
 use super::program::{Next, Operation, Program, Progress};
@@ -41,6 +42,8 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) reducer: Option<Reducer>,
     /// Sums of statistics over the replicas, if normalizations are synchronized.
     pub(super) statistics: Option<Rc<StatisticsSum>>,
+    /// The launch graphs of the worker's steps, if it has been asked for them.
+    pub(super) launch_graphs: Option<LaunchGraphs<N>>,
     /// The subnetworks in evaluation mode, kept until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
@@ -76,6 +79,7 @@ where
             }
             Command::Write { kind, state } => {
                 self.validation = None;
+                self.launch_graphs.iter_mut().for_each(LaunchGraphs::reset);
                 for subnetwork in &mut self.subnetworks {
                     let written = subnetwork.trained.write(kind, &state);
                     written.expect("checked before it was sent");
@@ -97,8 +101,18 @@ where
         let replica = self.replica * micro_batches.len();
         let key = StepKey { seed: self.subnetworks[0].seed(), step: number, replica };
         let mut step = Step::new(key, micro_batches, update);
+        let is_replayed = match self.begin_launch_graphs(&mut step) {
+            Ok(is_replayed) => is_replayed,
+            Err(reason) => {
+                step.reply.failures.push(StepFailure::LaunchGraphs(reason));
+                false
+            }
+        };
+        step.reply.is_replayed = is_replayed;
         self.clock.start();
-        self.begin_micro_batch(&mut step, 0);
+        if !is_replayed {
+            self.begin_micro_batch(&mut step, 0);
+        }
         let program = Arc::clone(&self.program);
         let program = program.worker(self.worker);
         let mut progress = Progress::new(program);
@@ -107,13 +121,15 @@ where
         {
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
-            self.clock.begin(index, self.work(&step, operation));
-            let (key, statistics) = (step.key(), self.statistics.clone());
-            let mut execute = || self.execute(&mut step, operation);
-            random::in_step(key, || match statistics {
-                Some(statistics) => statistics.execute(execute),
-                None => execute(),
-            })?;
+            let work = match is_replayed {
+                true => self.recorded_work(index).or_else(|| self.update_work(operation)),
+                false => self.work(&step, operation),
+            };
+            self.clock.begin(index, work);
+            match is_replayed {
+                true => self.replay(&mut step, index, operation)?,
+                false => self.execute_in_step(&mut step, operation)?,
+            }
             self.clock.end();
             progress.finish(index);
             if step.is_over {
@@ -137,6 +153,20 @@ where
         Ok(reply)
     }
 
+    /// Executes one operation of the program, with the random numbers of the step.
+    pub(super) fn execute_in_step(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        operation: &Operation,
+    ) -> Result<(), Disconnected> {
+        let (key, statistics) = (step.key(), self.statistics.clone());
+        let mut execute = || self.execute(step, operation);
+        random::in_step(key, || match statistics {
+            Some(statistics) => statistics.execute(execute),
+            None => execute(),
+        })
+    }
+
     /// Prepares the forward and backward pass of a micro-batch.
     fn begin_micro_batch(&mut self, step: &mut StepOf<N, L>, index: usize) {
         let MicroBatch { input, target, share } =
@@ -152,7 +182,7 @@ where
 
     /// Returns the activity and the subnetwork of an operation; `None` if it only communicates, or has
     /// nothing to do in this step.
-    fn work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
+    pub(super) fn work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
         let (activity, subnetwork) = (operation.activity()?, operation.subnetwork()?);
         let runner = &self.subnetworks[self.local(subnetwork)];
         let has_work = match operation {
@@ -165,6 +195,12 @@ where
             _ => true,
         };
         has_work.then_some((activity, subnetwork))
+    }
+
+    /// Returns the activity and the subnetwork of an update, which is executed in every step.
+    fn update_work(&self, operation: &Operation) -> Option<(Activity, usize)> {
+        let update = operation.activity().filter(|activity| *activity == Activity::Update);
+        update.zip(operation.subnetwork())
     }
 
     /// Returns true if the message that an operation receives has arrived. The message is then stored in
@@ -181,7 +217,7 @@ where
     }
 
     /// Returns the link that an operation sends to or receives from.
-    fn link(&mut self, operation: &Operation) -> &mut K {
+    pub(super) fn link(&mut self, operation: &Operation) -> &mut K {
         let link = match operation {
             Operation::ReceiveState { .. } | Operation::SendCotangent { .. } => &mut self.upstream,
             _ => &mut self.downstream,
@@ -190,7 +226,7 @@ where
     }
 
     /// Returns the message that an operation receives. Waits for the message if it has not arrived.
-    fn receive(
+    pub(super) fn receive(
         &mut self,
         step: &mut StepOf<N, L>,
         receive: &Operation,
@@ -206,11 +242,15 @@ where
                 received
             }
         };
-        Ok(received.to_device(&self.device))
+        let received = received.to_device(&self.device);
+        if let Some(graphs) = &mut self.launch_graphs {
+            graphs.note(receive.message(), &received);
+        }
+        Ok(received)
     }
 
     /// Converts the index of a subnetwork in the network to its index in this worker.
-    fn local(&self, subnetwork: usize) -> usize {
+    pub(super) fn local(&self, subnetwork: usize) -> usize {
         subnetwork - self.subnetworks[0].index()
     }
 
@@ -220,7 +260,7 @@ where
     }
 
     /// Executes one operation of the program.
-    fn execute(
+    pub(super) fn execute(
         &mut self,
         step: &mut StepOf<N, L>,
         operation: &Operation,
@@ -245,9 +285,9 @@ where
                 let upstream = self.take_chain(step, subnetwork - 1);
                 step.chain = Some(self.runner(subnetwork).forward_coarse(upstream));
             }
-            Operation::SendState { subnetwork, .. } => {
-                let corrected = self.take_chain(step, subnetwork);
-                self.link(operation).send(corrected)?;
+            Operation::SendState { .. } | Operation::SendCotangent { .. } => {
+                let state = self.message_to_send(step, operation);
+                self.link(operation).send(state)?;
             }
             Operation::Head { subnetwork } => {
                 let corrected = self.take_chain(step, subnetwork);
@@ -285,10 +325,6 @@ where
                     self.runner(subnetwork - 1).set_cotangent(rho);
                 }
             }
-            Operation::SendCotangent { subnetwork, .. } => {
-                let rho = self.runner(subnetwork + 1).sent_cotangent();
-                self.link(operation).send(rho)?;
-            }
             Operation::BackwardCoarseWeights { subnetwork } => {
                 self.runner(subnetwork).backward_coarse_weights();
             }
@@ -315,6 +351,23 @@ where
         Ok(())
     }
 
+    /// Returns the message that an operation sends: `U_j`, or the cotangent for the upstream worker.
+    pub(super) fn message_to_send(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        operation: &Operation,
+    ) -> N::State {
+        match *operation {
+            Operation::SendCotangent { subnetwork, .. } => {
+                self.runner(subnetwork + 1).sent_cotangent()
+            }
+            _ => {
+                let subnetwork = operation.subnetwork().expect("a state belongs to a subnetwork");
+                self.take_chain(step, subnetwork)
+            }
+        }
+    }
+
     /// Takes the latest `U_j` of the coarse chain, or `y_1` for the first subnetwork.
     fn take_chain(&mut self, step: &mut StepOf<N, L>, subnetwork: usize) -> N::State {
         step.chain.take().unwrap_or_else(|| self.runner(subnetwork).take_y())
@@ -325,7 +378,7 @@ where
         let target = step.target.take().expect("a micro-batch has one head");
         let local = self.local(subnetwork);
         let runner = &mut self.subnetworks[local];
-        match runner.forward_head(corrected, &self.loss, target, step.share) {
+        match runner.forward_head(corrected, (&self.loss, target, step.checks_target), step.share) {
             Ok(Finished { loss, output, rho }) => {
                 step.outputs.push(output);
                 step.add_loss(loss);

@@ -49,7 +49,7 @@ pub use sample_shape::SampleShape;
 pub use sequential_network::{Sequential, SequentialBuilder};
 pub use state_dict::StateDict;
 pub use subnetwork::{Subnetwork, SubnetworkOf};
-pub use value::{Activation, Value, WithContext};
+pub use value::{Activation, Value, ValueMapper, WithContext};
 
 #[cfg(feature = "mpi")]
 pub(crate) use build::build_subnetworks;

@@ -33,6 +33,18 @@ pub(in crate::exec) fn checked_loss<O: Activation, L: Loss<O>>(
 ) -> Result<Tensor<1>, StepFailure> {
     let check = loss.check(output, &target);
     check.map_err(|error| StepFailure::Target(error.to_string()))?;
+    unchecked_loss(loss, output, target)
+}
+
+/// Computes the loss of a batch whose target has been checked before, on the device of the output.
+///
+/// # Errors
+/// [`StepFailure::Loss`] if the loss is not a single number.
+pub(in crate::exec) fn unchecked_loss<O: Activation, L: Loss<O>>(
+    loss: &L,
+    output: &O,
+    target: L::Target,
+) -> Result<Tensor<1>, StepFailure> {
     let value = loss.forward(output.clone(), target.to_device(&output.device()));
     match value.dims() {
         [1] => Ok(value),

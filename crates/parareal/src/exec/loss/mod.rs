@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use thiserror::Error;
 
 pub use batch_loss::batch_loss;
-pub(super) use batch_loss::checked_loss;
+pub(super) use batch_loss::{checked_loss, unchecked_loss};
 pub use closure::{ClosureLoss, loss_fn};
 pub use cross_entropy::CrossEntropy;
 pub use mean_squared_error::MeanSquaredError;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 use super::super::SampleShape;
-use super::{Activation, Value, add_products};
+use super::{Activation, Value, ValueMapper, add_products};
 
 impl<const D: usize> Value for Vec<Tensor<D>> {
     const COMPONENTS: Option<usize> = None;
@@ -86,6 +86,10 @@ impl<const D: usize> Value for Vec<Tensor<D>> {
 
     fn zero(self) -> Self {
         self.into_iter().map(Value::zero).collect()
+    }
+
+    fn map(self, mapper: &mut impl ValueMapper) -> Self {
+        self.into_iter().map(|tensor| mapper.map_float(tensor)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ mod with_context;
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 
 use super::SampleShape;
 pub use with_context::WithContext;
@@ -83,6 +83,23 @@ pub trait Value: Clone + Send + 'static {
 
     /// Returns zeros of the same shape, outside every graph, in place of floats. Other tensors are unchanged.
     fn zero(self) -> Self;
+
+    /// Replaces each tensor of the value, in the order of [`Self::into_data`]. Contexts ([`WithContext`]) are included, after
+    /// their state.
+    #[must_use]
+    fn map(self, mapper: &mut impl ValueMapper) -> Self;
+}
+
+/// A function of tensors of every kind and rank, for [`Value::map`].
+pub trait ValueMapper {
+    /// Returns the tensor that replaces a tensor of floats.
+    fn map_float<const D: usize>(&mut self, tensor: Tensor<D>) -> Tensor<D>;
+
+    /// Returns the tensor that replaces a tensor of integers.
+    fn map_int<const D: usize>(&mut self, tensor: Tensor<D, Int>) -> Tensor<D, Int>;
+
+    /// Returns the tensor that replaces a tensor of booleans.
+    fn map_bool<const D: usize>(&mut self, tensor: Tensor<D, Bool>) -> Tensor<D, Bool>;
 }
 
 /// The state of a network, which flows through the units and crosses interfaces. It consists of one or

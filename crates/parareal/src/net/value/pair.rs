@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 use super::super::SampleShape;
-use super::{Activation, Value, add_products};
+use super::{Activation, Value, ValueMapper, add_products};
 
 impl<A: Value, B: Value> Value for (A, B) {
     const COMPONENTS: Option<usize> = match (A::COMPONENTS, B::COMPONENTS) {
@@ -99,6 +99,10 @@ impl<A: Value, B: Value> Value for (A, B) {
 
     fn zero(self) -> Self {
         (self.0.zero(), self.1.zero())
+    }
+
+    fn map(self, mapper: &mut impl ValueMapper) -> Self {
+        (self.0.map(mapper), self.1.map(mapper))
     }
 }
 

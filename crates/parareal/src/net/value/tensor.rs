@@ -6,7 +6,7 @@ use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 
 use super::super::SampleShape;
 use super::super::bitwise::is_bitwise_equal;
-use super::{Activation, Value};
+use super::{Activation, Value, ValueMapper};
 
 /// Returns the shape of one sample of a batch with these dimensions.
 fn sample_shape<const D: usize>(dims: [usize; D]) -> SampleShape {
@@ -107,11 +107,15 @@ impl<const D: usize> Value for Tensor<D> {
     fn zero(self) -> Self {
         self.inner().zeros_like()
     }
+
+    fn map(self, mapper: &mut impl ValueMapper) -> Self {
+        mapper.map_float(self)
+    }
 }
 
 /// Implements [`Value`] for tensors that have no gradient.
 macro_rules! value_without_gradient {
-    ($kind:ident, $select:expr) => {
+    ($kind:ident, $map:ident, $select:expr) => {
         impl<const D: usize> Value for Tensor<D, $kind> {
             value_of_one_tensor!();
 
@@ -151,13 +155,19 @@ macro_rules! value_without_gradient {
             fn zero(self) -> Self {
                 self
             }
+
+            fn map(self, mapper: &mut impl ValueMapper) -> Self {
+                mapper.$map(self)
+            }
         }
     };
 }
 
-value_without_gradient!(Int, |tensor, rows| Tensor::select(tensor, 0, rows));
+value_without_gradient!(Int, map_int, |tensor, rows| Tensor::select(tensor, 0, rows));
 // On Burn's CPU backend, selecting booleans directly would return a type that operations reject.
-value_without_gradient!(Bool, |tensor: Self, rows| Tensor::select(tensor.int(), 0, rows).bool());
+value_without_gradient!(Bool, map_bool, |tensor: Self, rows| {
+    Tensor::select(tensor.int(), 0, rows).bool()
+});
 
 impl<const D: usize> Activation for Tensor<D> {
     fn plus(self, other: Self) -> Self {

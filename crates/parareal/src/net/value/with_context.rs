@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
 use super::super::SampleShape;
-use super::{Activation, Value};
+use super::{Activation, Value, ValueMapper};
 
 /// A state with a context: values that units read but that are not differentiated, such as a mask, indices or
 /// a condition.
@@ -134,6 +134,13 @@ impl<S: Value, K: Value> Value for WithContext<S, K> {
 
     fn zero(self) -> Self {
         Self { state: self.state.zero(), context: self.context }
+    }
+
+    fn map(self, mapper: &mut impl ValueMapper) -> Self {
+        Self {
+            state: self.state.map(mapper),
+            context: self.context.map(|context| context.map(mapper)),
+        }
     }
 }
 

@@ -1,0 +1,53 @@
+//! Without the feature `cube` there is no device whose launches can be recorded.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+
+use super::collectives::{Collectives, Disconnected};
+use super::link::Link;
+use super::loss::Loss;
+use super::program::{Message, Operation};
+use super::step::StepOf;
+use super::worker::Worker;
+use crate::net::Coarsen;
+use crate::timeline::Activity;
+
+/// No launch graphs: this type has no values.
+pub(super) struct LaunchGraphs<N>(Infallible, PhantomData<N>);
+
+impl<N: Coarsen> LaunchGraphs<N> {
+    pub(super) fn reset(&mut self) {
+        match self.0 {}
+    }
+
+    pub(super) fn note(&mut self, _: Option<Message>, _: &N::State) {
+        match self.0 {}
+    }
+}
+
+impl<N, L, K, C> Worker<N, L, K, C>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    K: Link<N::State>,
+    C: Collectives,
+{
+    /// Returns false: no step will be replayed.
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the signature of the feature `cube`")]
+    pub(super) fn begin_launch_graphs(&mut self, _: &mut StepOf<N, L>) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    pub(super) fn recorded_work(&self, _: usize) -> Option<(Activity, usize)> {
+        None
+    }
+
+    pub(super) fn replay(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        _: usize,
+        operation: &Operation,
+    ) -> Result<(), Disconnected> {
+        self.execute_in_step(step, operation)
+    }
+}

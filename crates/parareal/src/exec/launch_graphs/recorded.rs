@@ -1,0 +1,71 @@
+//! The recording of a step.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use burn::module::ParamId;
+use burn::tensor::Tensor;
+use parareal_kernels::graph::{LaunchGraph, MemoryPlace, TensorMemory};
+
+use super::super::command::MicroBatch;
+use super::super::program::Message;
+use crate::net::{Coarsen, SampleShape, Value};
+use crate::timeline::Activity;
+
+/// The shape of a micro-batch: the numbers of samples, and the shape of each, of the input and the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shape([(usize, SampleShape); 2]);
+
+impl Shape {
+    pub(super) fn of<I: Value, T: Value>(batch: &MicroBatch<I, T>) -> Self {
+        let MicroBatch { input, target, .. } = batch;
+        Self([(input.samples(), input.shape()), (target.samples(), target.shape())])
+    }
+}
+
+/// The graphs of a step, and the memory that connects them with the rest of it.
+pub(super) struct RecordedStep<N: Coarsen> {
+    pub(super) groups: Vec<Group>,
+    /// The graph that follows all groups, if it launches anything: new running statistics become those that the next replay begins with.
+    pub(super) end: Option<LaunchGraph>,
+    /// The memory of the input.
+    pub(super) input: Vec<TensorMemory>,
+    /// The memory of the target.
+    pub(super) target: Vec<TensorMemory>,
+    /// The memory of the messages that the groups read.
+    pub(super) received: HashMap<Message, Vec<TensorMemory>>,
+    /// The messages that the groups compute.
+    pub(super) sent: HashMap<Message, N::State>,
+    /// The loss and the output, on the last worker.
+    pub(super) head: Option<(Tensor<1>, N::Output)>,
+    /// One for each subnetwork of the worker.
+    pub(super) subnetworks: Vec<RecordedSubnetwork>,
+    /// True if the last step was executed without the graphs because of the shape of its batch.
+    pub(super) was_skipped: bool,
+}
+
+/// Consecutive instructions whose launches are one graph.
+pub(super) struct Group {
+    pub(super) instructions: Range<usize>,
+    /// The activity and the subnetwork, for the times of the step.
+    pub(super) work: Option<(Activity, usize)>,
+    pub(super) graph: LaunchGraph,
+}
+
+/// The tensors of a subnetwork that the graphs use.
+pub(super) struct RecordedSubnetwork {
+    /// The places of the parameters, which updates change in place. The graphs keep the memory, but do not count as a reference
+    /// to it, which would keep updates from being in place.
+    pub(super) parameters: Vec<MemoryPlace>,
+    pub(super) statistics: Vec<RecordedStatistic>,
+    pub(super) gradients: Vec<(ParamId, TensorMemory)>,
+}
+
+/// A running statistic, or another buffer that the forward pass replaces.
+pub(super) struct RecordedStatistic {
+    pub(super) id: ParamId,
+    /// What a replay begins with.
+    pub(super) before: TensorMemory,
+    /// What it leaves, which the module holds.
+    pub(super) after: TensorMemory,
+}

@@ -1,0 +1,263 @@
+//! Recording a step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::module::ParamId;
+use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate};
+
+use super::super::collectives::{Collectives, Disconnected};
+use super::super::command::MicroBatch;
+use super::super::link::Link;
+use super::super::loss::Loss;
+use super::super::program::{Message, Operation};
+use super::super::step::{Step, StepOf};
+use super::super::step_failure::StepFailure;
+use super::super::worker::Worker;
+use super::memory::{Buffers, ModuleMemory, copied, of_gradients, of_value};
+use super::recorded::{Group, RecordedStatistic, RecordedStep, RecordedSubnetwork};
+use super::{LaunchGraphs, Prepared};
+use crate::net::{Coarsen, Value};
+use crate::random;
+use crate::timeline::Activity;
+
+/// The largest number of recordings beside one for each graph of a step. Each may need memory that the graphs before it have
+/// made unavailable.
+const MORE_ATTEMPTS: usize = 2;
+
+/// The reason why a step was not recorded.
+enum Refusal {
+    /// The device does not record what was launched. Another recording may find more memory.
+    Device(GraphError),
+    /// The step cannot be replayed.
+    Step(String),
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self::Step(reason.into())
+    }
+}
+
+const NOT_USABLE: &str = "a tensor is not in the memory of the GPU, or consists of less than 32-bit words";
+
+impl<N, L, K, C> Worker<N, L, K, C>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    K: Link<N::State>,
+    C: Collectives,
+{
+    /// Records a step. Returns `None` if that takes more memory, which the step will allocate when it is executed.
+    ///
+    /// # Errors
+    /// The reason why the step cannot be recorded.
+    pub(super) fn try_recording(
+        &mut self,
+        graphs: &mut LaunchGraphs<N>,
+        step: &StepOf<N, L>,
+        prepared: Prepared<N>,
+    ) -> Result<Option<RecordedStep<N>>, String> {
+        let Prepared { shape, received, partial, failed } = prepared;
+        // Their memory is available again, and so is what the last step has allocated in its place.
+        drop(partial);
+        let mut groups = Vec::new();
+        match self.record(step, received, &mut groups) {
+            Ok(recorded) => Ok(Some(recorded)),
+            Err(Refusal::Device(_)) if failed < groups.len() + MORE_ATTEMPTS => {
+                let partial = groups.into_iter().map(|group| group.graph).collect();
+                graphs.prepare(shape, partial, failed + 1).map(|()| None)
+            }
+            Err(Refusal::Device(error)) => Err(error.to_string()),
+            Err(Refusal::Step(reason)) => Err(reason),
+        }
+    }
+
+    /// Records a step. The graphs before a failure are in `groups`.
+    fn record(
+        &mut self,
+        step: &StepOf<N, L>,
+        received: Vec<(Message, N::State)>,
+        groups: &mut Vec<Group>,
+    ) -> Result<RecordedStep<N>, Refusal> {
+        let next = step.waiting.as_slice().first().ok_or("a step has one micro-batch")?;
+        let input = copied(&next.input.clone().to_device(&self.device)).ok_or(NOT_USABLE)?;
+        let target = copied(&next.target.clone().to_device(&self.device)).ok_or(NOT_USABLE)?;
+        let received = received.iter().map(|(message, state)| Some((*message, copied(state)?)));
+        let received = received.collect::<Option<HashMap<_, _>>>().ok_or(NOT_USABLE)?;
+        // Nothing else refers to the buffers that the graphs will write.
+        let buffers = self.separate_buffers()?;
+        let batch = MicroBatch { input: input.clone(), target: target.clone(), share: next.share };
+        let mut recorded = Step::new(step.key(), vec![batch], step.update);
+        recorded.checks_target = false;
+        let drawn = random::drawn();
+        let result = self.record_groups(&mut recorded, &received, groups);
+        let result = result.and_then(|sent| {
+            if random::drawn() != drawn {
+                return Err("a layer draws random numbers, which each replay would repeat".into());
+            }
+            let (end, subnetworks) = self.record_end(&buffers)?;
+            let head = recorded.loss.take().zip(recorded.outputs.pop());
+            let received = received.iter().map(|(message, state)| Some((*message, of_value(state)?)));
+            Ok(RecordedStep {
+                groups: std::mem::take(groups),
+                end,
+                input: of_value(&input).ok_or(NOT_USABLE)?,
+                target: of_value(&target).ok_or(NOT_USABLE)?,
+                received: received.collect::<Option<_>>().ok_or(NOT_USABLE)?,
+                sent,
+                head,
+                subnetworks,
+                was_skipped: false,
+            })
+        });
+        for subnetwork in &mut self.subnetworks {
+            subnetwork.discard_step();
+        }
+        if result.is_err() {
+            self.restore_buffers(buffers);
+        }
+        result
+    }
+
+    /// Records the groups of instructions up to the update, and returns the messages that they compute.
+    fn record_groups(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        received: &HashMap<Message, N::State>,
+        groups: &mut Vec<Group>,
+    ) -> Result<HashMap<Message, N::State>, Refusal> {
+        let MicroBatch { input, target, share } =
+            step.waiting.next().ok_or("a step has one micro-batch")?;
+        (step.share, step.input, step.target) = (share, Some(input), Some(target));
+        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.begin(true));
+        let program = Arc::clone(&self.program);
+        let instructions = program.worker(self.worker).instructions();
+        let mut sent = HashMap::new();
+        let mut next = 0;
+        while let Some(instruction) = instructions.get(next) {
+            let operation = &instruction.operation;
+            if matches!(operation, Operation::AwaitReductions | Operation::ReduceTotals) {
+                break;
+            }
+            if let Some(message) = operation.message() {
+                match operation.is_receive() {
+                    true => {
+                        let state = received.get(&message).ok_or("a message was not received")?;
+                        step.received = Some(state.clone());
+                        self.execute(step, operation).map_err(disconnected)?;
+                    }
+                    false => drop(sent.insert(message, self.message_to_send(step, operation))),
+                }
+                next += 1;
+                continue;
+            }
+            if !self.launches(step, operation) {
+                self.execute_in_step(step, operation).map_err(disconnected)?;
+                next += 1;
+                continue;
+            }
+            let (begin, work) = (next, self.work(step, operation));
+            let device = self.device.clone();
+            let (graph, executed) = LaunchGraph::record(&device, || -> Result<(), Disconnected> {
+                while let Some(instruction) = instructions.get(next) {
+                    let operation = &instruction.operation;
+                    if next > begin && !self.continues(step, operation, work) {
+                        break;
+                    }
+                    self.execute_in_step(step, operation)?;
+                    next += 1;
+                }
+                Ok(())
+            })
+            .map_err(Refusal::Device)?;
+            executed.map_err(disconnected)?;
+            if let Some(error) = StepFailure::into_error(step.reply.failures.drain(..)) {
+                return Err(Refusal::Step(error.to_string()));
+            }
+            groups.push(Group { instructions: begin..next, work, graph });
+        }
+        Ok(sent)
+    }
+
+    /// Returns true if an operation launches work before the update.
+    fn launches(&self, step: &StepOf<N, L>, operation: &Operation) -> bool {
+        match *operation {
+            Operation::MergeStatistics { subnetwork } => {
+                self.subnetworks[self.local(subnetwork)].trained.merges_statistics()
+            }
+            _ => self.work(step, operation).is_some(),
+        }
+    }
+
+    /// Returns true if an operation belongs to the same graph as the one before it, which has this activity.
+    fn continues(
+        &self,
+        step: &StepOf<N, L>,
+        operation: &Operation,
+        work: Option<(Activity, usize)>,
+    ) -> bool {
+        let ends = operation.message().is_some()
+            || matches!(operation, Operation::AwaitReductions | Operation::ReduceTotals);
+        let own = self.work(step, operation);
+        !ends && (own.is_none() || own == work)
+    }
+
+    /// Records the copies of new running statistics to where the next replay expects them, and returns the tensors of each subnetwork.
+    fn record_end(
+        &mut self,
+        buffers: &[HashMap<ParamId, TensorMemory>],
+    ) -> Result<(Option<LaunchGraph>, Vec<RecordedSubnetwork>), Refusal> {
+        let mut subnetworks = Vec::new();
+        for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
+            if subnetwork.has_failed() {
+                return Err("the loss does not depend on every parameter".into());
+            }
+            let memory = ModuleMemory::of(subnetwork.trained.module()).ok_or(NOT_USABLE)?;
+            let changed = memory.buffers.into_iter().filter_map(|(id, after)| {
+                let before = before.get(&id)?.clone();
+                let is_changed = before.place() != after.place();
+                is_changed.then_some(RecordedStatistic { id, before, after })
+            });
+            let statistics: Vec<_> = changed.collect();
+            if !statistics.iter().all(|own| own.before.accepts(&own.after)) {
+                return Err("running statistics change their shape or type".into());
+            }
+            let (module, gradients) = subnetwork.trained.parts();
+            let gradients = of_gradients(module, gradients).ok_or(NOT_USABLE)?;
+            let parameters = memory.parameters;
+            subnetworks.push(RecordedSubnetwork { parameters, statistics, gradients });
+        }
+        let mut pairs =
+            subnetworks.iter().flat_map(|own| &own.statistics).map(|own| (&own.after, &own.before));
+        let Some(first) = pairs.next() else { return Ok((None, subnetworks)) };
+        let launched = LaunchGraph::record(&self.device, || copy([first].into_iter().chain(pairs)));
+        let (graph, ()) = launched.map_err(Refusal::Device)?;
+        Ok((Some(graph), subnetworks))
+    }
+
+    /// Gives the buffers of each subnetwork memory that nothing else refers to, and returns it.
+    fn separate_buffers(&mut self) -> Result<Vec<HashMap<ParamId, TensorMemory>>, Refusal> {
+        let mut all = Vec::new();
+        for subnetwork in &mut self.subnetworks {
+            let memory = ModuleMemory::of(subnetwork.trained.module()).ok_or(NOT_USABLE)?;
+            let (ids, memories): (Vec<_>, Vec<_>) = memory.buffers.into_iter().unzip();
+            let buffers: HashMap<_, _> = ids.into_iter().zip(duplicate(&memories)).collect();
+            subnetwork.trained.map_module(&mut Buffers(buffers.clone()));
+            all.push(buffers);
+        }
+        Ok(all)
+    }
+
+    /// Gives the buffers of each subnetwork the memory that they had before a recording that failed.
+    fn restore_buffers(&mut self, buffers: Vec<HashMap<ParamId, TensorMemory>>) {
+        for (subnetwork, buffers) in self.subnetworks.iter_mut().zip(buffers) {
+            subnetwork.trained.map_module(&mut Buffers(buffers));
+        }
+    }
+}
+
+/// No operation within a recording communicates.
+fn disconnected(_: Disconnected) -> Refusal {
+    "an operation of the step communicates".into()
+}

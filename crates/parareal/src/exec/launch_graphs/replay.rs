@@ -1,0 +1,191 @@
+//! Replaying a recorded step.
+
+use std::collections::HashMap;
+
+use parareal_kernels::graph::{LaunchGraph, TensorMemory, copy, duplicate};
+
+use super::super::collectives::{Collectives, Disconnected};
+use super::super::command::MicroBatch;
+use super::super::link::Link;
+use super::super::loss::Loss;
+use super::super::program::Operation;
+use super::super::step::{Step, StepOf};
+use super::super::step_failure::StepFailure;
+use super::super::worker::Worker;
+use super::memory::{Buffers, ModuleMemory, copied, of_value, register_gradients};
+use super::recorded::RecordedStep;
+use super::{Fit, State};
+use crate::net::{Coarsen, Value};
+use crate::timeline::Activity;
+
+impl<N, L, K, C> Worker<N, L, K, C>
+where
+    N: Coarsen,
+    L: Loss<N::Output>,
+    K: Link<N::State>,
+    C: Collectives,
+{
+    /// Copies the micro-batch of a step and the buffers of the module to where the graphs read them, if the recording fits.
+    pub(super) fn begin_replay(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        recorded: &RecordedStep<N>,
+    ) -> Fit {
+        let Some(MicroBatch { input, target, .. }) = step.waiting.as_slice().first() else {
+            return Fit::OtherBatch;
+        };
+        let on_device = (input.clone().to_device(&self.device), target.clone().to_device(&self.device));
+        let copies = of_value(&on_device.0).zip(of_value(&on_device.1));
+        let copies = copies.filter(|(input, target)| {
+            accept(&recorded.input, input) && accept(&recorded.target, target)
+        });
+        let Some((own_input, own_target)) = copies else { return Fit::OtherBatch };
+        let Some(moved) = self.moved_buffers(recorded) else { return Fit::OtherModule };
+        let mut pairs: Vec<_> = own_input.iter().zip(&recorded.input).collect();
+        pairs.extend(moved.iter().map(|(from, to)| (from, *to)));
+        let checked = match &recorded.head {
+            Some((_, output)) => self.loss.check(output, target),
+            None => Ok(()),
+        };
+        match checked {
+            Ok(()) => pairs.extend(own_target.iter().zip(&recorded.target)),
+            // The graphs compute with an earlier target, and the step ends without an update.
+            Err(error) => step.reply.failures.push(StepFailure::Target(error.to_string())),
+        }
+        copy(pairs);
+        if !moved.is_empty() {
+            let all = self.subnetworks.iter_mut().zip(&recorded.subnetworks);
+            for (subnetwork, own) in all {
+                let after = own.statistics.iter().map(|own| (own.id, own.after.clone()));
+                subnetwork.trained.map_module(&mut Buffers(after.collect()));
+            }
+        }
+        for link in self.upstream.iter_mut().chain(&mut self.downstream) {
+            link.expect(input.samples());
+        }
+        step.input_gradients.push(None);
+        step.waiting.next();
+        Fit::Fits
+    }
+
+    /// Returns the buffers that a step without graphs has replaced, with the memory that the graphs begin with. Returns `None` if
+    /// a tensor of the module cannot be used anymore.
+    fn moved_buffers<'a>(
+        &self,
+        recorded: &'a RecordedStep<N>,
+    ) -> Option<Vec<(TensorMemory, &'a TensorMemory)>> {
+        let mut moved = Vec::new();
+        for (subnetwork, own) in self.subnetworks.iter().zip(&recorded.subnetworks) {
+            let memory = ModuleMemory::of(subnetwork.trained.module())?;
+            if memory.parameters != own.parameters {
+                return None;
+            }
+            let mut buffers: HashMap<_, _> = memory.buffers.into_iter().collect();
+            for statistic in &own.statistics {
+                let current = buffers.remove(&statistic.id)?;
+                if current.place() != statistic.after.place() {
+                    if !statistic.before.accepts(&current) {
+                        return None;
+                    }
+                    moved.push((current, &statistic.before));
+                }
+            }
+        }
+        Some(moved)
+    }
+
+    /// Returns the activity and the subnetwork of an instruction of a recorded step.
+    pub(in super::super) fn recorded_work(&self, index: usize) -> Option<(Activity, usize)> {
+        let State::Recorded(recorded) = &self.launch_graphs.as_ref()?.state else { return None };
+        let mut groups = recorded.groups.iter();
+        groups.find(|group| group.instructions.contains(&index))?.work
+    }
+
+    /// Executes an instruction of a step that is replayed.
+    pub(in super::super) fn replay(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        index: usize,
+        operation: &Operation,
+    ) -> Result<(), Disconnected> {
+        let Some(graphs) = self.launch_graphs.take() else { return Ok(()) };
+        let replayed = match &graphs.state {
+            State::Recorded(recorded) => self.replay_instruction(step, index, operation, recorded),
+            State::Unprepared | State::Prepared(_) => self.execute_in_step(step, operation),
+        };
+        self.launch_graphs = Some(graphs);
+        replayed
+    }
+
+    fn replay_instruction(
+        &mut self,
+        step: &mut StepOf<N, L>,
+        index: usize,
+        operation: &Operation,
+        recorded: &RecordedStep<N>,
+    ) -> Result<(), Disconnected> {
+        if let Some(message) = operation.message() {
+            if operation.is_receive() {
+                let state = self.receive(step, operation)?;
+                let expected = recorded.received.get(&message);
+                let memory = of_value(&state);
+                match expected.zip(memory) {
+                    Some((expected, memory)) if accept(expected, &memory) => {
+                        copy(memory.iter().zip(expected));
+                    }
+                    _ => step.reply.failures.push(StepFailure::LaunchGraphs(
+                        "a message has another shape than the recorded one".into(),
+                    )),
+                }
+                return Ok(());
+            }
+            let state = recorded.sent.get(&message).and_then(copied);
+            let state = state.expect("a message that was recorded can be copied");
+            return self.link(operation).send(state);
+        }
+        if let Some(group) = recorded.groups.iter().find(|group| group.instructions.start == index)
+        {
+            launch(step, &group.graph);
+        }
+        match operation {
+            Operation::ReduceTotals => {
+                self.end_replay(step, recorded);
+                self.execute_in_step(step, operation)
+            }
+            Operation::Update { .. } => self.execute_in_step(step, operation),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the results of the graphs.
+    fn end_replay(&mut self, step: &mut StepOf<N, L>, recorded: &RecordedStep<N>) {
+        if let Some(end) = &recorded.end {
+            launch(step, end);
+        }
+        if let Some((loss, output)) = &recorded.head {
+            // The loss is read before the next replay.
+            step.add_loss(loss.clone());
+            step.outputs.extend(copied(output));
+        }
+        let all = recorded.subnetworks.iter().flat_map(|own| &own.gradients);
+        let memories: Vec<_> = all.map(|(_, memory)| memory.clone()).collect();
+        let mut copies = duplicate(&memories).into_iter();
+        for (subnetwork, own) in self.subnetworks.iter_mut().zip(&recorded.subnetworks) {
+            let ids = own.gradients.iter().map(|(id, _)| *id);
+            let (module, gradients) = subnetwork.trained.parts();
+            register_gradients(module, ids.zip(copies.by_ref()).collect(), gradients);
+        }
+    }
+}
+
+/// Replays a graph. A failure ends the step without an update.
+fn launch<N: Coarsen, T>(step: &mut Step<N, T>, graph: &LaunchGraph) {
+    if let Err(error) = graph.replay() {
+        step.reply.failures.push(StepFailure::LaunchGraphs(error.to_string()));
+    }
+}
+
+/// Returns true if the memory of a value can be copied to another one.
+fn accept(to: &[TensorMemory], from: &[TensorMemory]) -> bool {
+    to.len() == from.len() && to.iter().zip(from).all(|(to, from)| to.accepts(from))
+}
