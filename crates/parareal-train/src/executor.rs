@@ -213,6 +213,9 @@ impl RunConfig {
         if self.sync_batch_norm && self.replicas > 1 {
             builder = builder.sync_batch_norm();
         }
+        if self.launch_graphs {
+            builder = builder.launch_graphs();
+        }
         Ok(match self.executor {
             ExecutorKind::Sequential => builder.sequential(),
             ExecutorKind::Threads | ExecutorKind::Mpi => {

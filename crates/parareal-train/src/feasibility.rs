@@ -151,6 +151,7 @@ mod tests {
             replicas: 2,
             accumulate: 1,
             sync_batch_norm: false,
+            launch_graphs: false,
             link_dtype: LinkDtype::F32,
             devices: vec!["cpu".parse().unwrap()],
             workers: 1,

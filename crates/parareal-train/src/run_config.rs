@@ -31,6 +31,8 @@ pub struct RunConfig {
     pub accumulate: usize,
     /// True if batch normalization uses the statistics of all replicas.
     pub sync_batch_norm: bool,
+    /// True if workers on GPUs record their launches and replay them.
+    pub launch_graphs: bool,
     /// Element type of the tensors that ranks send each other.
     pub link_dtype: LinkDtype,
     /// Devices, in order. The ranks of a machine use them in round-robin order.

@@ -140,6 +140,7 @@ impl Config {
             };
             return Err(VisionError::setting("recompute", shown, expected));
         }
+        check_launch_graphs(&s)?;
         OptimizerConfig::check(&s)?;
         if s.image_size != DEFAULT_IMAGE_SIZE && s.dataset != DatasetName::Folder {
             let expected = format!(
@@ -212,6 +213,7 @@ impl Config {
                 replicas: s.replicas,
                 accumulate: s.accumulate,
                 sync_batch_norm: s.sync_batch_norm,
+                launch_graphs: s.launch_graphs,
                 link_dtype: s.link_dtype,
                 devices: s.device.clone(),
                 workers,
@@ -405,6 +407,27 @@ impl Config {
 }
 
 /// Returns the erasing with a probability that has been checked; `None` for 0.
+/// Checks that the launches of a step can be recorded.
+fn check_launch_graphs(s: &Complete) -> Result<(), VisionError> {
+    if !s.launch_graphs {
+        return Ok(());
+    }
+    let conflicts = [
+        (s.device.iter().any(DeviceName::is_cpu), "launches are recorded on GPUs only"),
+        (s.executor == ExecutorKind::Sequential, "not with the sequential executor"),
+        (s.recompute.is_some(), "not with recomputed states"),
+        (s.replicas > 1, "not with several replicas"),
+        (s.accumulate > 1, "not with several micro-batches"),
+    ];
+    match conflicts.into_iter().find(|(is_set, _)| *is_set) {
+        Some((_, reason)) => {
+            let expected = format!("{reason}; leave it unset");
+            Err(VisionError::setting("launch-graphs", true, expected))
+        }
+        None => Ok(()),
+    }
+}
+
 fn random_erasing(probability: f64) -> Option<RandomErasing> {
     RandomErasing::new(probability).ok().filter(|_| probability > 0.0)
 }
@@ -610,6 +633,8 @@ mod tests {
             (&[("batch-size", &most)], "batch-size"),
             (&[("accumulate", "0")], "accumulate"),
             (&[("sync-batch-norm", "true"), ("device", "wgpu:0")], "sync-batch-norm"),
+            (&[("launch-graphs", "true")], "launches are recorded on GPUs only"),
+            (&[("launch-graphs", "true"), ("device", "wgpu:0"), ("replicas", "2")], "launch-graphs"),
             (&[("accumulate", "17"), ("batch-size", "16")], "expected at most 16"),
             (&[("patience", &most)], "patience"),
             (&[("milestones", &format!("1,{least}"))], "milestones"),

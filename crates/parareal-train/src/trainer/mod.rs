@@ -55,6 +55,7 @@ const CHECK_MANIFEST: CheckManifest<'static> = &|_| Ok(());
 /// | [`replicas`](Self::replicas), [`recompute`](Self::recompute) | 1, none |
 /// | [`accumulate`](Self::accumulate) | 1 micro-batch |
 /// | [`sync_batch_norm`](Self::sync_batch_norm) | each replica has statistics of its own |
+/// | [`launch_graphs`](Self::launch_graphs) | each step submits its launches anew |
 /// | [`link_dtype`](Self::link_dtype) | float32 |
 /// | [`timeline`](Self::timeline) | none |
 /// | [`initial_weights`](Self::initial_weights), [`distillation`](Self::distillation) | given by the seed, none |
@@ -234,6 +235,14 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
+    /// Records the launches of workers on GPUs once and replays them
+    /// ([`ExecutorBuilder::launch_graphs`](parareal::exec::ExecutorBuilder::launch_graphs)).
+    #[must_use]
+    pub fn launch_graphs(mut self) -> Self {
+        self.settings.launch_graphs = true;
+        self
+    }
+
     /// Sets the devices of the workers, in order.
     #[must_use]
     pub fn devices(mut self, devices: impl IntoIterator<Item = DeviceName>) -> Self {
@@ -369,7 +378,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
     /// | training and validation samples | must be the same; [`Source`] lists the checks |
     /// | epochs | may increase; a [`Schedule::cosine`] then spans all epochs |
     /// | patience, checkpoint interval, number of checkpoints kept | may change |
-    /// | executor, workers, threads, devices, replicas, recomputation, link type | may change |
+    /// | executor, workers, threads, devices, launch graphs, replicas, recomputation, link type | may change |
     ///
     /// Optimizers are compared only by the fields of their state. Resuming AdamW with Adam, or with a different
     /// weight decay, is not detected. Record such settings with [`Self::setting`].

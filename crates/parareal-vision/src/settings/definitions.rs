@@ -468,6 +468,17 @@ settings! {
         input: Input::Switch("true"),
     }
 
+    /// Record the work of a step on a GPU once, and replay it in later steps
+    ///
+    /// With CUDA graphs or their equivalent, the host submits a few graphs instead of thousands of launches. Results are the same. It takes
+    /// more memory. Not with `recompute`, several replicas or micro-batches.
+    "launch-graphs" launch_graphs: bool = [false] {
+        value_name: "true|false",
+        heading: Heading::Machine,
+        may_change: true,
+        input: Input::Switch("true"),
+    }
+
     /// Element type of the tensors that ranks send to each other: f32 or bf16
     ///
     /// `bf16` halves the number of bytes and rounds the values. With `precision` bf16, they are sent as bf16 in any case.

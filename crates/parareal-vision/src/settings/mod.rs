@@ -123,7 +123,7 @@ mod tests {
             "dataset" => &["shapes", "mnist", "cifar10", "cifar100", "svhn", "folder"],
             "data-dir" | "init-from" => &["data", "/a b/c"],
             "augment" | "trivial-augment" | "nesterov" | "decay-weights-only"
-            | "sync-batch-norm" => &["true", "false"],
+            | "sync-batch-norm" | "launch-graphs" => &["true", "false"],
             "network" => &["resnet-29", "wide-resnet-28-10"],
             "cuts" => &["even", "balanced", "2", "3,6"],
             "coarse-unit" => &["auto", "basic", "bottleneck", "depthwise", "coarsened"],
