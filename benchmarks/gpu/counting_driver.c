@@ -29,7 +29,13 @@ typedef int CUresult;
 typedef uint64_t CUdeviceptr;
 typedef void *Handle;
 
-enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NOT_FOUND = 500 };
+enum {
+    SUCCESS = 0,
+    OUT_OF_MEMORY = 2,
+    NOT_FOUND = 500,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901
+};
 
 enum counter {
     LAUNCHES,
@@ -46,6 +52,10 @@ enum counter {
     BYTES_ALLOCATED,
     MODULES_LOADED,
     GRAPH_LAUNCHES,
+    // All calls of the driver.
+    CALLS,
+    // Calls that CUDA refuses while a stream is recorded; the recording then fails.
+    REFUSED_WHILE_RECORDING,
     COUNTERS
 };
 
@@ -86,6 +96,22 @@ __attribute__((constructor)) static void open_counts(void) {
 
 static void count(enum counter counter, uint64_t by) { atomic_fetch_add(&counts->counters[counter], by); }
 
+static CUresult called(void) {
+    count(CALLS, 1);
+    return SUCCESS;
+}
+
+// The number of streams that are recorded, and whether a recording has become invalid.
+static _Atomic int recording, invalid;
+
+// What CUDA refuses while any stream of the process is recorded (CU_STREAM_CAPTURE_MODE_GLOBAL), as far as CubeCL may call it.
+static CUresult unless_recording(void) {
+    if (recording == 0) return SUCCESS;
+    invalid = 1;
+    count(REFUSED_WHILE_RECORDING, 1);
+    return CAPTURE_UNSUPPORTED;
+}
+
 static double now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -96,40 +122,47 @@ static Handle new_handle(void) { return calloc(1, 64); }
 
 // The device and its context.
 
-EXPORT CUresult cuInit(unsigned flags) { return SUCCESS; }
+EXPORT CUresult cuInit(unsigned flags) { return called(); }
 
 EXPORT CUresult cuDriverGetVersion(int *version) {
+    count(CALLS, 1);
     *version = 13000;
     return SUCCESS;
 }
 
 EXPORT CUresult cuDeviceGetCount(int *devices) {
+    count(CALLS, 1);
     const char *wanted = getenv("COUNTING_DRIVER_DEVICES");
     *devices = wanted ? atoi(wanted) : 1;
     return SUCCESS;
 }
 
 EXPORT CUresult cuDeviceGet(int *device, int ordinal) {
+    count(CALLS, 1);
     *device = ordinal;
     return SUCCESS;
 }
 
 EXPORT CUresult cuDeviceGetName(char *name, int length, int device) {
+    count(CALLS, 1);
     snprintf(name, length, "counting driver");
     return SUCCESS;
 }
 
 EXPORT CUresult cuDeviceGetPCIBusId(char *id, int length, int device) {
+    count(CALLS, 1);
     snprintf(id, length, "0000:%02x:00.0", device + 1);
     return SUCCESS;
 }
 
 EXPORT CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    count(CALLS, 1);
     *bytes = (size_t)80 << 30;
     return SUCCESS;
 }
 
 EXPORT CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
+    count(CALLS, 1);
     *free = (size_t)79 << 30;
     *total = (size_t)80 << 30;
     return SUCCESS;
@@ -137,6 +170,7 @@ EXPORT CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
 
 // Numbers of CUdevice_attribute, and an H100's values.
 EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
+    count(CALLS, 1);
     switch (attribute) {
     case 1: *value = 1024; break;               // threads of a block
     case 2: case 3: *value = 1024; break;       // their first and second dimension
@@ -155,35 +189,42 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
 }
 
 EXPORT CUresult cuDevicePrimaryCtxRetain(Handle *context, int device) {
+    count(CALLS, 1);
     *context = (Handle)(uintptr_t)(0x1000 + device);
     return SUCCESS;
 }
 
-EXPORT CUresult cuDevicePrimaryCtxRelease_v2(int device) { return SUCCESS; }
-EXPORT CUresult cuCtxSetCurrent(Handle context) { return SUCCESS; }
+EXPORT CUresult cuDevicePrimaryCtxRelease_v2(int device) { return called(); }
+EXPORT CUresult cuCtxSetCurrent(Handle context) { return called(); }
 
 EXPORT CUresult cuCtxGetCurrent(Handle *context) {
+    count(CALLS, 1);
     *context = (Handle)0x1000;
     return SUCCESS;
 }
 
 EXPORT CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
+    count(CALLS, 1);
     *least = 0;
     *greatest = -5;
     return SUCCESS;
 }
 
 EXPORT CUresult cuCtxSynchronize(void) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(SYNCHRONIZATIONS, 1);
     return SUCCESS;
 }
 
 EXPORT CUresult cuGetErrorName(int error, const char **name) {
+    count(CALLS, 1);
     *name = "CUDA_ERROR";
     return SUCCESS;
 }
 
 EXPORT CUresult cuGetErrorString(int error, const char **text) {
+    count(CALLS, 1);
     *text = "an error of the counting driver";
     return SUCCESS;
 }
@@ -191,6 +232,7 @@ EXPORT CUresult cuGetErrorString(int error, const char **text) {
 // Streams and events. An event's time is when it was recorded.
 
 EXPORT CUresult cuStreamCreate(Handle *stream, unsigned flags) {
+    count(CALLS, 1);
     *stream = new_handle();
     return SUCCESS;
 }
@@ -199,52 +241,68 @@ EXPORT CUresult cuStreamCreateWithPriority(Handle *stream, unsigned flags, int p
     return cuStreamCreate(stream, flags);
 }
 
-EXPORT CUresult cuStreamDestroy_v2(Handle stream) { return SUCCESS; }
+EXPORT CUresult cuStreamDestroy_v2(Handle stream) { return called(); }
 
 EXPORT CUresult cuStreamSynchronize(Handle stream) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(SYNCHRONIZATIONS, 1);
     return SUCCESS;
 }
 
 EXPORT CUresult cuStreamWaitEvent(Handle stream, Handle event, unsigned flags) {
+    count(CALLS, 1);
+    // Of an event that was recorded outside.
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(EVENT_WAITS, 1);
     return SUCCESS;
 }
 
 EXPORT CUresult cuStreamIsCapturing(Handle stream, int *status) {
+    count(CALLS, 1);
     *status = 0;
     return SUCCESS;
 }
 
 EXPORT CUresult cuLaunchHostFunc(Handle stream, void (*function)(void *), void *argument) {
+    count(CALLS, 1);
     function(argument);
     return SUCCESS;
 }
 
 EXPORT CUresult cuEventCreate(Handle *event, unsigned flags) {
+    count(CALLS, 1);
     *event = calloc(1, sizeof(struct event));
     return SUCCESS;
 }
 
 EXPORT CUresult cuEventDestroy_v2(Handle event) {
+    count(CALLS, 1);
     free(event);
     return SUCCESS;
 }
 
 EXPORT CUresult cuEventRecord(Handle event, Handle stream) {
+    count(CALLS, 1);
     count(EVENTS_RECORDED, 1);
     ((struct event *)event)->seconds = now();
     return SUCCESS;
 }
 
 EXPORT CUresult cuEventSynchronize(Handle event) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(SYNCHRONIZATIONS, 1);
     return SUCCESS;
 }
 
-EXPORT CUresult cuEventQuery(Handle event) { return SUCCESS; }
+EXPORT CUresult cuEventQuery(Handle event) {
+    count(CALLS, 1);
+    return unless_recording();
+}
 
 EXPORT CUresult cuEventElapsedTime(float *milliseconds, Handle start, Handle end) {
+    count(CALLS, 1);
     double seconds = ((struct event *)end)->seconds - ((struct event *)start)->seconds;
     *milliseconds = seconds > 1e-6 ? 1e3 * seconds : 1e-3;
     return SUCCESS;
@@ -257,6 +315,8 @@ EXPORT CUresult cuEventElapsedTime_v2(float *milliseconds, Handle start, Handle 
 // Memory. Addresses are those of reserved pages, so that they are distinct.
 
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(ALLOCATIONS, 1);
     count(BYTES_ALLOCATED, bytes);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -269,10 +329,12 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, Handle strea
     return cuMemAlloc_v2(pointer, bytes);
 }
 
-EXPORT CUresult cuMemFree_v2(CUdeviceptr pointer) { return SUCCESS; }
-EXPORT CUresult cuMemFreeAsync(CUdeviceptr pointer, Handle stream) { return SUCCESS; }
+EXPORT CUresult cuMemFree_v2(CUdeviceptr pointer) { return called(); }
+EXPORT CUresult cuMemFreeAsync(CUdeviceptr pointer, Handle stream) { return called(); }
 
 EXPORT CUresult cuMemAllocHost_v2(Handle *pointer, size_t bytes) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     return posix_memalign(pointer, 4096, bytes) ? OUT_OF_MEMORY : SUCCESS;
 }
 
@@ -281,11 +343,13 @@ EXPORT CUresult cuMemHostAlloc(Handle *pointer, size_t bytes, unsigned flags) {
 }
 
 EXPORT CUresult cuMemFreeHost(Handle pointer) {
+    count(CALLS, 1);
     free(pointer);
     return SUCCESS;
 }
 
 EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, Handle stream) {
+    count(CALLS, 1);
     count(HOST_WRITES, 1);
     return SUCCESS;
 }
@@ -295,6 +359,8 @@ EXPORT CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) 
 }
 
 EXPORT CUresult cuMemcpyDtoHAsync_v2(Handle to, CUdeviceptr from, size_t bytes, Handle stream) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(HOST_READS, 1);
     memset(to, 0, bytes);
     return SUCCESS;
@@ -305,6 +371,7 @@ EXPORT CUresult cuMemcpyDtoH_v2(Handle to, CUdeviceptr from, size_t bytes) {
 }
 
 EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, Handle stream) {
+    count(CALLS, 1);
     count(DEVICE_COPIES, 1);
     return SUCCESS;
 }
@@ -325,6 +392,7 @@ struct copy {
 };
 
 EXPORT CUresult cuMemcpy2DAsync_v2(const struct copy *copy, Handle stream) {
+    count(CALLS, 1);
     enum { HOST = 1 };
     if (copy->to_type != HOST) {
         count(HOST_WRITES, 1);
@@ -338,6 +406,7 @@ EXPORT CUresult cuMemcpy2DAsync_v2(const struct copy *copy, Handle stream) {
 }
 
 EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, Handle stream) {
+    count(CALLS, 1);
     return SUCCESS;
 }
 
@@ -357,15 +426,18 @@ static void keep_module(const char *image) {
 }
 
 EXPORT CUresult cuModuleLoadData(Handle *module, const void *image) {
+    count(CALLS, 1);
+    if (unless_recording()) return CAPTURE_UNSUPPORTED;
     count(MODULES_LOADED, 1);
     keep_module(image);
     *module = new_handle();
     return SUCCESS;
 }
 
-EXPORT CUresult cuModuleUnload(Handle module) { return SUCCESS; }
+EXPORT CUresult cuModuleUnload(Handle module) { return called(); }
 
 EXPORT CUresult cuModuleGetFunction(Handle *function, Handle module, const char *name) {
+    count(CALLS, 1);
     pthread_mutex_lock(&lock);
     uint64_t known = counts->kernels_known;
     if (known < KERNELS) {
@@ -378,9 +450,10 @@ EXPORT CUresult cuModuleGetFunction(Handle *function, Handle module, const char 
     return known < KERNELS ? SUCCESS : NOT_FOUND;
 }
 
-EXPORT CUresult cuFuncSetAttribute(Handle function, int attribute, int value) { return SUCCESS; }
+EXPORT CUresult cuFuncSetAttribute(Handle function, int attribute, int value) { return called(); }
 
 EXPORT CUresult cuFuncGetAttribute(int *value, int attribute, Handle function) {
+    count(CALLS, 1);
     *value = 0;
     return SUCCESS;
 }
@@ -400,6 +473,7 @@ static CUresult launch(struct kernel *kernel, const unsigned grid[3], const unsi
 EXPORT CUresult cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                                Handle stream, Handle *arguments, Handle *extra) {
+    count(CALLS, 1);
     const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
     return launch(function, grid, block);
 }
@@ -411,6 +485,7 @@ struct configuration {
 
 EXPORT CUresult cuLaunchKernelEx(const struct configuration *configuration, Handle function,
                                  Handle *arguments, Handle *extra) {
+    count(CALLS, 1);
     return launch(function, configuration->grid, configuration->block);
 }
 
@@ -418,41 +493,53 @@ EXPORT CUresult cuTensorMapEncodeTiled(Handle map, int type, unsigned rank, Hand
                                        const uint64_t *size, const uint64_t *strides,
                                        const uint32_t *box, const uint32_t *element_strides,
                                        int interleave, int swizzle, int promotion, int fill) {
+    count(CALLS, 1);
     return SUCCESS;
 }
 
-EXPORT CUresult cuTensorMapEncodeIm2col(Handle map) { return SUCCESS; }
+EXPORT CUresult cuTensorMapEncodeIm2col(Handle map) { return called(); }
 
 // Graphs.
 
-EXPORT CUresult cuStreamBeginCapture_v2(Handle stream, int mode) { return SUCCESS; }
-
-EXPORT CUresult cuStreamEndCapture(Handle stream, Handle *graph) {
-    *graph = new_handle();
+EXPORT CUresult cuStreamBeginCapture_v2(Handle stream, int mode) {
+    count(CALLS, 1);
+    invalid = 0;
+    recording++;
     return SUCCESS;
 }
 
+EXPORT CUresult cuStreamEndCapture(Handle stream, Handle *graph) {
+    count(CALLS, 1);
+    recording--;
+    *graph = invalid ? NULL : new_handle();
+    return invalid ? CAPTURE_INVALIDATED : SUCCESS;
+}
+
 EXPORT CUresult cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long flags) {
+    count(CALLS, 1);
     *executable = new_handle();
     return SUCCESS;
 }
 
-EXPORT CUresult cuGraphUpload(Handle executable, Handle stream) { return SUCCESS; }
+EXPORT CUresult cuGraphUpload(Handle executable, Handle stream) { return called(); }
 
 EXPORT CUresult cuGraphLaunch(Handle executable, Handle stream) {
+    count(CALLS, 1);
     count(GRAPH_LAUNCHES, 1);
     return SUCCESS;
 }
 
-EXPORT CUresult cuGraphDestroy(Handle graph) { return SUCCESS; }
-EXPORT CUresult cuGraphExecDestroy(Handle executable) { return SUCCESS; }
+EXPORT CUresult cuGraphDestroy(Handle graph) { return called(); }
+EXPORT CUresult cuGraphExecDestroy(Handle executable) { return called(); }
 
 EXPORT CUresult cuGraphGetNodes(Handle graph, Handle *nodes, size_t *number) {
+    count(CALLS, 1);
     *number = 0;
     return SUCCESS;
 }
 
 EXPORT CUresult cuGraphNodeGetType(Handle node, int *type) {
+    count(CALLS, 1);
     *type = 0;
     return SUCCESS;
 }

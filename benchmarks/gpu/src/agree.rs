@@ -46,7 +46,12 @@ impl Agree {
         let device = self.device.device.clone();
         let mut rows = Vec::new();
         for &subnetworks in &self.subnetworks {
-            rows.push(self.compare(subnetworks, &device)?);
+            for launch_graphs in [false, true] {
+                // The CPU launches nothing that could be recorded.
+                if !launch_graphs || device != Device::flex() {
+                    rows.push(self.compare(subnetworks, &device, launch_graphs)?);
+                }
+            }
         }
         let agrees = rows.iter().all(|row| row["agrees"] == true);
         let result = json!({
@@ -62,12 +67,14 @@ impl Agree {
         Ok(agrees)
     }
 
-    fn compare(&self, subnetworks: usize, device: &Device) -> Result<Value> {
+    fn compare(&self, subnetworks: usize, device: &Device, launch_graphs: bool) -> Result<Value> {
         let coarse_unit = "basic".parse()?;
         let network = Network { depth: self.depth, subnetworks, coarse_unit };
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
         let mut expected = builder.clone().sequential().threads(1).start(network.build()?)?;
-        let mut found = builder.devices([device.clone()]).workers(1).start(network.build()?)?;
+        let builder = builder.devices([device.clone()]).workers(1);
+        let builder = if launch_graphs { builder.launch_graphs() } else { builder };
+        let mut found = builder.start(network.build()?)?;
 
         let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;
         let mut batches = batches.into_iter();
@@ -91,6 +98,7 @@ impl Agree {
         let worst = [output, gradients, losses, state].into_iter().fold(0.0, worse);
         Ok(json!({
             "subnetworks": subnetworks,
+            "launch_graphs": launch_graphs,
             "output": output,
             "all_gradients": all_gradients,
             "gradients": gradients,

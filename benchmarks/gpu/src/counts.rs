@@ -12,7 +12,7 @@ use crate::Result;
 const VARIABLE: &str = "COUNTING_DRIVER";
 
 /// The counters of `struct counts`, in order. A wave has one block for each multiprocessor of an H100.
-const COUNTERS: [&str; 13] = [
+const COUNTERS: [&str; 15] = [
     "launches",
     "launches_of_one_block",
     "launches_below_one_wave",
@@ -26,6 +26,8 @@ const COUNTERS: [&str; 13] = [
     "bytes_allocated",
     "modules_loaded",
     "graph_launches",
+    "calls",
+    "refused_while_recording",
 ];
 /// Size in bytes of `struct kernel`, and of the name in it.
 const KERNEL: usize = 240;

@@ -634,7 +634,10 @@ mod tests {
             (&[("accumulate", "0")], "accumulate"),
             (&[("sync-batch-norm", "true"), ("device", "wgpu:0")], "sync-batch-norm"),
             (&[("launch-graphs", "true")], "launches are recorded on GPUs only"),
-            (&[("launch-graphs", "true"), ("device", "wgpu:0"), ("replicas", "2")], "launch-graphs"),
+            (
+                &[("launch-graphs", "true"), ("device", "wgpu:0"), ("replicas", "2")],
+                "launch-graphs",
+            ),
             (&[("accumulate", "17"), ("batch-size", "16")], "expected at most 16"),
             (&[("patience", &most)], "patience"),
             (&[("milestones", &format!("1,{least}"))], "milestones"),

@@ -17,6 +17,9 @@ pub enum Activity {
     Recompute,
     /// The backward passes of `g_j` and `C_j`.
     FineBackward,
+    /// Forward and backward passes of all subnetworks of a worker between two messages, whose launches were recorded
+    /// ([`ExecutorBuilder::launch_graphs`](crate::exec::ExecutorBuilder::launch_graphs)) and are replayed as one graph.
+    Replay,
     /// The transfer of a tensor over an interface. The sender does not wait for it.
     Transfer,
     /// The all-reduce of gradients between replicas.
@@ -27,7 +30,7 @@ pub enum Activity {
 
 impl Activity {
     /// All kinds, in the order of a step.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FineForward,
         Self::ChainForward,
         Self::Head,
@@ -35,6 +38,7 @@ impl Activity {
         Self::ChainWeights,
         Self::Recompute,
         Self::FineBackward,
+        Self::Replay,
         Self::Transfer,
         Self::Reduce,
         Self::Update,

@@ -158,7 +158,10 @@ pub fn copy<'a>(pairs: impl IntoIterator<Item = (&'a TensorMemory, &'a TensorMem
         let mut arguments = SequenceArg::new();
         let mut largest = 0;
         for (from, to) in pairs {
-            assert!(to.accepts(from), "memory is copied to a tensor of the same shape, layout and type");
+            assert!(
+                to.accepts(from),
+                "memory is copied to a tensor of the same shape, layout and type"
+            );
             largest = largest.max((from.bytes() / WORD) as usize);
             let [from, to] = [from, to].map(|memory| memory.words().into_buffer_arg());
             arguments.push(CopyLaunch::new(from, to));

@@ -32,6 +32,7 @@ pub(super) fn name(activity: Activity) -> &'static str {
         Activity::ChainWeights => "coarse, gradients of weights",
         Activity::Recompute => "fine, recomputed",
         Activity::FineBackward => "fine, backward",
+        Activity::Replay => "recorded passes",
         Activity::Transfer => "transfer",
         Activity::Reduce => "all-reduce",
         Activity::Update => "update",

@@ -107,6 +107,7 @@ fn color(activity: Activity) -> &'static str {
         Activity::ChainWeights => "#f2b27f",
         Activity::Head => "#009e73",
         Activity::Update => "#5a5a5a",
+        Activity::Replay => "#e69f00",
         Activity::Transfer => "#cc79a7",
         Activity::Reduce => "#f0e442",
     }
@@ -122,6 +123,7 @@ fn legend(out: &mut String, timeline: &Timeline) {
         (Activity::ChainWeights, "coarse weights"),
         (Activity::Head, "h, loss"),
         (Activity::Update, "update"),
+        (Activity::Replay, "recorded passes"),
         (Activity::Transfer, "transfer"),
         (Activity::Reduce, "all-reduce"),
     ];

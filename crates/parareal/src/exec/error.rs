@@ -74,7 +74,9 @@ pub enum ExecError {
     },
     /// The launches of a step cannot be recorded as graphs
     /// ([`ExecutorBuilder::launch_graphs`](super::ExecutorBuilder::launch_graphs)). No parameter was updated.
-    #[error("the launches of the step cannot be recorded as graphs: {0}; train without launch graphs")]
+    #[error(
+        "the launches of the step cannot be recorded as graphs: {0}; train without launch graphs"
+    )]
     LaunchGraphs(String),
     /// The target does not fit the network's output. No parameter was updated.
     #[error("the target does not fit the output: {0}")]

@@ -37,7 +37,7 @@ pub struct StepReport<O> {
     /// ([`ExecutorBuilder::launch_graphs`](super::ExecutorBuilder::launch_graphs)).
     pub is_replayed: bool,
     /// The time of each subnetwork, averaged over replicas; empty if the executor does not run subnetworks
-    /// one by one.
+    /// one by one, or records launches.
     pub subnetworks: Vec<SubnetworkTime>,
     /// The activities of all workers; empty if the executor does not run subnetworks one by one. A device of
     /// the timeline is a worker. Workers are ordered by replica. With MPI, the workers of all ranks are

@@ -14,9 +14,9 @@ use super::command::{Command, MicroBatch, ReplyOf};
 use super::device::operation_threads;
 use super::error::ExecError;
 use super::executor::{Executor, GradientReport, StepReport, check_batch};
-use super::layout::{Layout, RankLayout};
 #[cfg(feature = "cube")]
 use super::launch_graphs::LaunchGraphs;
+use super::layout::{Layout, RankLayout};
 use super::link::channel_link;
 use super::loss::Loss;
 use super::program::{Program, ProgramOptions};
@@ -51,6 +51,8 @@ pub(super) struct ParallelExecutor<N: Coarsen, L: Loss<N::Output>, P> {
     tensors: Vec<TensorShapes>,
     /// True if any parameter of the network requires a gradient.
     is_trainable: bool,
+    /// True if workers record launches of several subnetworks together.
+    records_launches: bool,
     /// The number of training steps so far.
     steps: u64,
 }
@@ -119,6 +121,7 @@ where
             cuts: cuts.clone(),
             tensors,
             is_trainable,
+            records_launches: settings.launch_graphs,
             steps: 0,
         };
         let started = this.spawn_workers(modules, settings);
@@ -193,6 +196,7 @@ where
                     statistics: is_synchronized
                         .then(|| Rc::new(StatisticsSum::new(statistics_sum))),
                     launch_graphs,
+                    takes_turns: false,
                     validation: None,
                 };
                 pool.spawn(layout.worker_number(replica, worker), held, build, threads)?;
@@ -295,7 +299,10 @@ where
         let output = self.take_output(&mut replies);
         let own = StepResults { output, timeline };
         let StepResults { output, timeline } = self.transport.step(own, &input, begun)?;
-        let subnetworks = SubnetworkTime::of_step(&timeline, self.layout.workers());
+        let subnetworks = match self.records_launches {
+            true => Vec::new(),
+            false => SubnetworkTime::of_step(&timeline, self.layout.workers()),
+        };
         let is_replayed = replies.iter().all(|reply| reply.is_replayed);
         let duration = begun.elapsed();
         Ok(StepReport {

@@ -44,6 +44,8 @@ pub(super) struct Worker<N: Coarsen, L, K, C> {
     pub(super) statistics: Option<Rc<StatisticsSum>>,
     /// The launch graphs of the worker's steps, if it has been asked for them.
     pub(super) launch_graphs: Option<LaunchGraphs<N>>,
+    /// True if a worker may record the next step, so that all workers begin it in turns.
+    pub(super) takes_turns: bool,
     /// The subnetworks in evaluation mode, kept until the next training step.
     pub(super) validation: Option<Vec<SubnetworkOf<N>>>,
 }
@@ -101,13 +103,7 @@ where
         let replica = self.replica * micro_batches.len();
         let key = StepKey { seed: self.subnetworks[0].seed(), step: number, replica };
         let mut step = Step::new(key, micro_batches, update);
-        let is_replayed = match self.begin_launch_graphs(&mut step) {
-            Ok(is_replayed) => is_replayed,
-            Err(reason) => {
-                step.reply.failures.push(StepFailure::LaunchGraphs(reason));
-                false
-            }
-        };
+        let is_replayed = self.begin_launch_graphs(&mut step)?;
         step.reply.is_replayed = is_replayed;
         self.clock.start();
         if !is_replayed {
@@ -182,7 +178,11 @@ where
 
     /// Returns the activity and the subnetwork of an operation; `None` if it only communicates, or has
     /// nothing to do in this step.
-    pub(super) fn work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
+    pub(super) fn work(
+        &self,
+        step: &StepOf<N, L>,
+        operation: &Operation,
+    ) -> Option<(Activity, usize)> {
         let (activity, subnetwork) = (operation.activity()?, operation.subnetwork()?);
         let runner = &self.subnetworks[self.local(subnetwork)];
         let has_work = match operation {
@@ -399,6 +399,10 @@ where
         // The values are read after all work has been submitted to the device.
         let [loss, squares] = device::read([step.loss.take(), squares]);
         let totals = self.reduce_totals(loss, reply.failures.len(), squares)?;
+        if let Some(graphs) = &self.launch_graphs {
+            let may_record = usize::from(graphs.may_record());
+            self.takes_turns = self.count(may_record)? > 0;
+        }
         reply.loss = totals.loss;
         // An invalid target, a loss that is not finite, or a failure of the backward pass ends the step on
         // all workers before any of them updates its parameters.

@@ -20,6 +20,10 @@ impl<N: Coarsen> LaunchGraphs<N> {
         match self.0 {}
     }
 
+    pub(super) fn may_record(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn note(&mut self, _: Option<Message>, _: &N::State) {
         match self.0 {}
     }
@@ -33,8 +37,11 @@ where
     C: Collectives,
 {
     /// Returns false: no step will be replayed.
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the signature of the feature `cube`")]
-    pub(super) fn begin_launch_graphs(&mut self, _: &mut StepOf<N, L>) -> Result<bool, String> {
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature `cube`")]
+    pub(super) fn begin_launch_graphs(
+        &mut self,
+        _: &mut StepOf<N, L>,
+    ) -> Result<bool, Disconnected> {
         Ok(false)
     }
 

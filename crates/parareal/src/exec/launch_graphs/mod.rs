@@ -7,7 +7,8 @@
 //! - The first step with an update is executed as usual, and leaves the memory that a recording needs: no memory is allocated
 //!   while launches are recorded.
 //! - The next step is recorded before it is executed. A recording executes nothing on the device, so a recording that fails has changed nothing.
-//!   Instructions of the same activity on the same subnetwork share a graph, so the times of activities are measured as in other steps.
+//!   The instructions between two messages share a graph. With a graph for each activity, whose times would then be known, ResNet-164
+//!   took twice the memory: what a graph has freed is available to its own later launches only.
 //! - From then on, a step copies its input, its target and the messages that it receives to the memory that the graphs read, replays
 //!   the graphs, and copies what they leave: the output, messages, gradients. Losses, clipping and the update follow as usual.
 //!
@@ -27,11 +28,12 @@ use burn::tensor::Device;
 use parareal_kernels::graph::LaunchGraph;
 
 use self::recorded::{RecordedStep, Shape};
-use super::collectives::Collectives;
+use super::collectives::{Collectives, Disconnected};
 use super::link::Link;
 use super::loss::Loss;
 use super::program::Message;
 use super::step::StepOf;
+use super::step_failure::StepFailure;
 use super::worker::Worker;
 use crate::net::Coarsen;
 
@@ -81,6 +83,11 @@ impl<N: Coarsen> LaunchGraphs<N> {
         self.state = State::Unprepared;
     }
 
+    /// Returns true if the next step may be recorded.
+    pub(super) fn may_record(&self) -> bool {
+        matches!(self.state, State::Prepared(_))
+    }
+
     /// Takes note of a message that a step without graphs has received.
     pub(super) fn note(&mut self, message: Option<Message>, state: &N::State) {
         if let (State::Prepared(prepared), Some(message)) = (&mut self.state, message) {
@@ -109,25 +116,50 @@ where
     C: Collectives,
 {
     /// Returns true if the step will be replayed. Its micro-batch has then begun. Records it if it is time; a step that is not replayed
-    /// may prepare the next recording.
+    /// may prepare the next recording. A step that cannot be recorded has a failure, and can be executed without graphs.
     ///
-    /// # Errors
-    /// The reason why the step cannot be recorded. It can be executed without graphs.
-    pub(super) fn begin_launch_graphs(&mut self, step: &mut StepOf<N, L>) -> Result<bool, String> {
-        let (Some(mut graphs), Some(update)) = (self.launch_graphs.take(), step.update) else {
+    /// If a worker may record, all workers take turns, because a CUDA driver refuses calls of the whole process while a thread
+    /// records.
+    pub(super) fn begin_launch_graphs(
+        &mut self,
+        step: &mut StepOf<N, L>,
+    ) -> Result<bool, Disconnected> {
+        if step.update.is_none() || self.launch_graphs.is_none() {
             return Ok(false);
-        };
-        let begun = self.begin_with(&mut graphs, step, update.average_decay.is_some());
-        self.launch_graphs = Some(graphs);
-        begun
+        }
+        if !self.takes_turns {
+            return Ok(self.begin_own(step));
+        }
+        let mut is_replayed = false;
+        for turn in 0..self.program.workers().len() {
+            if turn == self.worker {
+                is_replayed = self.begin_own(step);
+            }
+            self.collectives.sum(&mut [0.0])?;
+        }
+        Ok(is_replayed)
     }
 
+    fn begin_own(&mut self, step: &mut StepOf<N, L>) -> bool {
+        let Some(mut graphs) = self.launch_graphs.take() else { return false };
+        let begun = self.begin_with(&mut graphs, step);
+        self.launch_graphs = Some(graphs);
+        begun.unwrap_or_else(|reason| {
+            step.reply.failures.push(StepFailure::LaunchGraphs(reason));
+            false
+        })
+    }
+
+    /// As [`Self::begin_launch_graphs`], for this worker.
+    ///
+    /// # Errors
+    /// The reason why the step cannot be recorded.
     fn begin_with(
         &mut self,
         graphs: &mut LaunchGraphs<N>,
         step: &mut StepOf<N, L>,
-        has_average: bool,
     ) -> Result<bool, String> {
+        let has_average = step.update.is_some_and(|update| update.average_decay.is_some());
         let Some(shape) = step.waiting.as_slice().first().map(Shape::of) else { return Ok(false) };
         let state = std::mem::replace(&mut graphs.state, State::Unprepared);
         let is_new = |average: bool| has_average && !average;

@@ -10,7 +10,6 @@ use parareal_kernels::graph::{LaunchGraph, MemoryPlace, TensorMemory};
 use super::super::command::MicroBatch;
 use super::super::program::Message;
 use crate::net::{Coarsen, SampleShape, Value};
-use crate::timeline::Activity;
 
 /// The shape of a micro-batch: the numbers of samples, and the shape of each, of the input and the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +46,8 @@ pub(super) struct RecordedStep<N: Coarsen> {
 /// Consecutive instructions whose launches are one graph.
 pub(super) struct Group {
     pub(super) instructions: Range<usize>,
-    /// The activity and the subnetwork, for the times of the step.
-    pub(super) work: Option<(Activity, usize)>,
+    /// The subnetwork of the first instruction.
+    pub(super) first: usize,
     pub(super) graph: LaunchGraph,
 }
 

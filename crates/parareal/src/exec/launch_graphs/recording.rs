@@ -1,10 +1,12 @@
 //! Recording a step.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::module::ParamId;
 use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate};
+use parareal_text::panic_message;
 
 use super::super::collectives::{Collectives, Disconnected};
 use super::super::command::MicroBatch;
@@ -19,7 +21,6 @@ use super::recorded::{Group, RecordedStatistic, RecordedStep, RecordedSubnetwork
 use super::{LaunchGraphs, Prepared};
 use crate::net::{Coarsen, Value};
 use crate::random;
-use crate::timeline::Activity;
 
 /// The largest number of recordings beside one for each graph of a step. Each may need memory that the graphs before it have
 /// made unavailable.
@@ -39,7 +40,11 @@ impl From<&str> for Refusal {
     }
 }
 
-const NOT_USABLE: &str = "a tensor is not in the memory of the GPU, or consists of less than 32-bit words";
+/// The memory of a module's buffers.
+type BufferMemory = HashMap<ParamId, TensorMemory>;
+
+const NOT_USABLE: &str =
+    "a tensor is not in the memory of the GPU, or consists of less than 32-bit words";
 
 impl<N, L, K, C> Worker<N, L, K, C>
 where
@@ -86,19 +91,29 @@ where
         let received = received.iter().map(|(message, state)| Some((*message, copied(state)?)));
         let received = received.collect::<Option<HashMap<_, _>>>().ok_or(NOT_USABLE)?;
         // Nothing else refers to the buffers that the graphs will write.
-        let buffers = self.separate_buffers()?;
+        let (buffers, originals) = self.separate_buffers()?;
         let batch = MicroBatch { input: input.clone(), target: target.clone(), share: next.share };
         let mut recorded = Step::new(step.key(), vec![batch], step.update);
         recorded.checks_target = false;
         let drawn = random::drawn();
-        let result = self.record_groups(&mut recorded, &received, groups);
+        // CubeCL's reads panic while launches are recorded.
+        let record = AssertUnwindSafe(|| self.record_groups(&mut recorded, &received, groups));
+        let result = catch_unwind(record).unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            let message = message.lines().next().unwrap_or_default();
+            Err(Refusal::Step(format!(
+                "a layer or the loss panicked, maybe because it reads from the GPU: {message}"
+            )))
+        });
+        let result = match random::drawn() == drawn {
+            true => result,
+            false => Err("a layer draws random numbers, which each replay would repeat".into()),
+        };
         let result = result.and_then(|sent| {
-            if random::drawn() != drawn {
-                return Err("a layer draws random numbers, which each replay would repeat".into());
-            }
             let (end, subnetworks) = self.record_end(&buffers)?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
-            let received = received.iter().map(|(message, state)| Some((*message, of_value(state)?)));
+            let received =
+                received.iter().map(|(message, state)| Some((*message, of_value(state)?)));
             Ok(RecordedStep {
                 groups: std::mem::take(groups),
                 end,
@@ -115,7 +130,8 @@ where
             subnetwork.discard_step();
         }
         if result.is_err() {
-            self.restore_buffers(buffers);
+            // The device refuses to read memory that a failed recording would have written.
+            self.restore_buffers(originals);
         }
         result
     }
@@ -137,7 +153,7 @@ where
         let mut next = 0;
         while let Some(instruction) = instructions.get(next) {
             let operation = &instruction.operation;
-            if matches!(operation, Operation::AwaitReductions | Operation::ReduceTotals) {
+            if ends_pass(operation) {
                 break;
             }
             if let Some(message) = operation.message() {
@@ -157,15 +173,15 @@ where
                 next += 1;
                 continue;
             }
-            let (begin, work) = (next, self.work(step, operation));
+            let begin = next;
+            let first = operation.subnetwork().ok_or("an operation belongs to no subnetwork")?;
             let device = self.device.clone();
             let (graph, executed) = LaunchGraph::record(&device, || -> Result<(), Disconnected> {
                 while let Some(instruction) = instructions.get(next) {
-                    let operation = &instruction.operation;
-                    if next > begin && !self.continues(step, operation, work) {
+                    if ends_group(&instruction.operation) {
                         break;
                     }
-                    self.execute_in_step(step, operation)?;
+                    self.execute_in_step(step, &instruction.operation)?;
                     next += 1;
                 }
                 Ok(())
@@ -175,7 +191,7 @@ where
             if let Some(error) = StepFailure::into_error(step.reply.failures.drain(..)) {
                 return Err(Refusal::Step(error.to_string()));
             }
-            groups.push(Group { instructions: begin..next, work, graph });
+            groups.push(Group { instructions: begin..next, first, graph });
         }
         Ok(sent)
     }
@@ -190,23 +206,10 @@ where
         }
     }
 
-    /// Returns true if an operation belongs to the same graph as the one before it, which has this activity.
-    fn continues(
-        &self,
-        step: &StepOf<N, L>,
-        operation: &Operation,
-        work: Option<(Activity, usize)>,
-    ) -> bool {
-        let ends = operation.message().is_some()
-            || matches!(operation, Operation::AwaitReductions | Operation::ReduceTotals);
-        let own = self.work(step, operation);
-        !ends && (own.is_none() || own == work)
-    }
-
     /// Records the copies of new running statistics to where the next replay expects them, and returns the tensors of each subnetwork.
     fn record_end(
         &mut self,
-        buffers: &[HashMap<ParamId, TensorMemory>],
+        buffers: &[BufferMemory],
     ) -> Result<(Option<LaunchGraph>, Vec<RecordedSubnetwork>), Refusal> {
         let mut subnetworks = Vec::new();
         for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
@@ -228,33 +231,50 @@ where
             let parameters = memory.parameters;
             subnetworks.push(RecordedSubnetwork { parameters, statistics, gradients });
         }
-        let mut pairs =
-            subnetworks.iter().flat_map(|own| &own.statistics).map(|own| (&own.after, &own.before));
-        let Some(first) = pairs.next() else { return Ok((None, subnetworks)) };
-        let launched = LaunchGraph::record(&self.device, || copy([first].into_iter().chain(pairs)));
+        let statistics: Vec<_> = subnetworks.iter().flat_map(|own| &own.statistics).collect();
+        if statistics.is_empty() {
+            return Ok((None, subnetworks));
+        }
+        // The same kernels are compiled now, because that cannot happen while launches are recorded. They write to memory that has no
+        // values yet.
+        copy(statistics.iter().map(|own| (&own.before, &own.after)));
+        let launched = LaunchGraph::record(&self.device, || {
+            copy(statistics.iter().map(|own| (&own.after, &own.before)));
+        });
         let (graph, ()) = launched.map_err(Refusal::Device)?;
         Ok((Some(graph), subnetworks))
     }
 
-    /// Gives the buffers of each subnetwork memory that nothing else refers to, and returns it.
-    fn separate_buffers(&mut self) -> Result<Vec<HashMap<ParamId, TensorMemory>>, Refusal> {
-        let mut all = Vec::new();
+    /// Gives the buffers of each subnetwork memory that nothing else refers to. Returns this memory and what they had before.
+    fn separate_buffers(&mut self) -> Result<(Vec<BufferMemory>, Vec<BufferMemory>), Refusal> {
+        let (mut separate, mut originals) = (Vec::new(), Vec::new());
         for subnetwork in &mut self.subnetworks {
             let memory = ModuleMemory::of(subnetwork.trained.module()).ok_or(NOT_USABLE)?;
             let (ids, memories): (Vec<_>, Vec<_>) = memory.buffers.into_iter().unzip();
-            let buffers: HashMap<_, _> = ids.into_iter().zip(duplicate(&memories)).collect();
-            subnetwork.trained.map_module(&mut Buffers(buffers.clone()));
-            all.push(buffers);
+            let copies = duplicate(&memories);
+            separate.push(ids.iter().copied().zip(copies).collect::<BufferMemory>());
+            originals.push(ids.into_iter().zip(memories).collect());
         }
-        Ok(all)
+        self.restore_buffers(separate.clone());
+        Ok((separate, originals))
     }
 
-    /// Gives the buffers of each subnetwork the memory that they had before a recording that failed.
-    fn restore_buffers(&mut self, buffers: Vec<HashMap<ParamId, TensorMemory>>) {
+    /// Gives the buffers of each subnetwork this memory.
+    fn restore_buffers(&mut self, buffers: Vec<BufferMemory>) {
         for (subnetwork, buffers) in self.subnetworks.iter_mut().zip(buffers) {
             subnetwork.trained.map_module(&mut Buffers(buffers));
         }
     }
+}
+
+/// Returns true if an operation comes after the forward and backward passes.
+fn ends_pass(operation: &Operation) -> bool {
+    matches!(operation, Operation::AwaitReductions | Operation::ReduceTotals)
+}
+
+/// Returns true if an operation is not part of a graph.
+fn ends_group(operation: &Operation) -> bool {
+    ends_pass(operation) || operation.message().is_some()
 }
 
 /// No operation within a recording communicates.

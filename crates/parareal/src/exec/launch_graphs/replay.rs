@@ -34,7 +34,8 @@ where
         let Some(MicroBatch { input, target, .. }) = step.waiting.as_slice().first() else {
             return Fit::OtherBatch;
         };
-        let on_device = (input.clone().to_device(&self.device), target.clone().to_device(&self.device));
+        let on_device =
+            (input.clone().to_device(&self.device), target.clone().to_device(&self.device));
         let copies = of_value(&on_device.0).zip(of_value(&on_device.1));
         let copies = copies.filter(|(input, target)| {
             accept(&recorded.input, input) && accept(&recorded.target, target)
@@ -98,7 +99,8 @@ where
     pub(in super::super) fn recorded_work(&self, index: usize) -> Option<(Activity, usize)> {
         let State::Recorded(recorded) = &self.launch_graphs.as_ref()?.state else { return None };
         let mut groups = recorded.groups.iter();
-        groups.find(|group| group.instructions.contains(&index))?.work
+        let group = groups.find(|group| group.instructions.contains(&index))?;
+        Some((Activity::Replay, group.first))
     }
 
     /// Executes an instruction of a step that is replayed.
@@ -108,13 +110,21 @@ where
         index: usize,
         operation: &Operation,
     ) -> Result<(), Disconnected> {
-        let Some(graphs) = self.launch_graphs.take() else { return Ok(()) };
-        let replayed = match &graphs.state {
-            State::Recorded(recorded) => self.replay_instruction(step, index, operation, recorded),
-            State::Unprepared | State::Prepared(_) => self.execute_in_step(step, operation),
+        let graphs = self.launch_graphs.take();
+        let replayed = match graphs.as_ref().map(|graphs| &graphs.state) {
+            Some(State::Recorded(recorded)) => {
+                self.replay_instruction(step, index, operation, recorded)
+            }
+            _ => Ok(()),
         };
-        self.launch_graphs = Some(graphs);
-        replayed
+        self.launch_graphs = graphs;
+        replayed?;
+        match operation {
+            Operation::ReduceTotals | Operation::Update { .. } => {
+                self.execute_in_step(step, operation)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn replay_instruction(
@@ -147,14 +157,10 @@ where
         {
             launch(step, &group.graph);
         }
-        match operation {
-            Operation::ReduceTotals => {
-                self.end_replay(step, recorded);
-                self.execute_in_step(step, operation)
-            }
-            Operation::Update { .. } => self.execute_in_step(step, operation),
-            _ => Ok(()),
+        if matches!(operation, Operation::ReduceTotals) {
+            self.end_replay(step, recorded);
         }
+        Ok(())
     }
 
     /// Takes the results of the graphs.

@@ -98,8 +98,8 @@ impl BlockProgram {
                 Some(Activity::Update) => Phase::Update,
                 // The time of the head does not depend on the cuts, but the sum of its gradients does.
                 Some(Activity::Head) => Phase::Rest,
-                // No operation is an activity of a link.
-                Some(Activity::Transfer | Activity::Reduce) => continue,
+                // No operation is an activity of a link, or a recording of several operations.
+                Some(Activity::Transfer | Activity::Reduce | Activity::Replay) => continue,
                 None if matches!(operation, Operation::ReduceGradients { .. }) => backward,
                 None => continue,
             };
