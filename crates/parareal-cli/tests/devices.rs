@@ -51,3 +51,21 @@ fn the_command_trains_on_the_cpu_and_a_vulkan_device() {
         assert!((found / expected - 1.0).abs() <= 1e-3, "{loss} {found}, expected {expected}");
     }
 }
+
+#[test]
+fn recorded_launches_train_like_launched_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = errors(&parareal(folder.path(), &["train", "--device", "wgpu:77"]));
+    if !refusal.contains("wgpu:cpu") {
+        missing("a software Vulkan device (Debian package mesa-vulkan-drivers)");
+    }
+    let device = ["--device", "wgpu:cpu", "--workers", "1"];
+    let expected = train(folder.path(), &[&device[..], &["--output", "launched"]].concat());
+    let graphs = ["--launch-graphs", "--timeline", "steps.svg", "--output", "replayed"];
+    let found = train(folder.path(), &[&device[..], &graphs].concat());
+    for value in ["steps", "train_loss", "test_loss"] {
+        assert_eq!(found[value], expected[value], "{value}");
+    }
+    let timeline = std::fs::read_to_string(folder.path().join("steps.svg")).unwrap();
+    assert!(timeline.contains("recorded passes"), "{timeline}");
+}

@@ -85,6 +85,26 @@ fn every_micro_batch_needs_an_image() {
 }
 
 #[test]
+fn launches_are_recorded_on_gpus_without_what_splits_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusals: [(&[&str], &str); 5] = [
+        (&[], "launches are recorded on GPUs only"),
+        (&["--device", "wgpu:0", "--executor", "sequential"], "not with the sequential executor"),
+        (&["--device", "wgpu:0", "--recompute"], "not with recomputed states"),
+        (&["--device", "wgpu:0", "--replicas", "2"], "not with several replicas"),
+        (&["--device", "wgpu:0", "--accumulate", "2"], "not with several micro-batches"),
+    ];
+    for (more, reason) in refusals {
+        let start = [&["train"], &TINY[..], &["--launch-graphs", "--output", "run"]].concat();
+        let output = parareal(folder.path(), &[&start[..], more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let told = format!("invalid value `true` for launch-graphs: {reason}; leave it unset");
+        assert!(errors(&output).contains(&told), "{}", errors(&output));
+        assert!(!folder.path().join("run").exists());
+    }
+}
+
+#[test]
 fn normalizations_are_synchronized_on_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
     let train = |more: &[&str]| {

@@ -172,6 +172,15 @@ fn settings_that_would_be_ignored_are_refused() {
         ),
         (plain().workers(2).subnetworks_per_worker([2, 1]), ignored("workers", by_counts)),
         (plain().segment_units(2).recompute(2), ignored("segment_units", by_recompute)),
+        (sequential().launch_graphs(), ignored("launch_graphs", one_graph)),
+        (
+            plain().launch_graphs(),
+            value(
+                "devices",
+                "the CPU with launch graphs",
+                "expected GPUs only: a worker on the CPU launches nothing",
+            ),
+        ),
         (plain().threads(0), value("threads", "0", "expected at least 1")),
         (sequential().threads(0), value("threads", "0", "expected at least 1")),
         (plain().segment_units(0), value("segment_units", "0", "expected at least 1")),
