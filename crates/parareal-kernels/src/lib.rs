@@ -95,6 +95,7 @@ mod simd;
 pub mod graph {
     pub use crate::cube::graph::{GraphError, LaunchGraph, prepare};
     pub use crate::cube::memory::{MemoryKind, MemoryPlace, TensorMemory, copy, duplicate};
+    pub use crate::cube::sgd::{ScaledUpdates, UpdateScales};
 }
 
 pub use adamw::AdamW;

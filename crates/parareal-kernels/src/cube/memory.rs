@@ -95,6 +95,10 @@ impl TensorMemory {
         K::from_cube(self.0)
     }
 
+    pub(crate) fn values(&self) -> &CubeTensor {
+        &self.0
+    }
+
     /// Returns the place of the memory.
     pub fn place(&self) -> MemoryPlace {
         let handle = &self.0.handle;
@@ -211,9 +215,11 @@ mod tests {
             TensorMemory::of(transposed.clone()).unwrap(),
         ];
         let copies = duplicate(&tensors);
-        let places: Vec<_> = tensors.iter().chain(&copies).map(TensorMemory::place).collect();
-        for (index, place) in places.iter().enumerate() {
-            assert!(!places[..index].contains(place));
+        let places = |tensors: &[TensorMemory]| tensors.iter().map(TensorMemory::place).collect();
+        let (places, new): (Vec<_>, Vec<_>) = (places(&tensors), places(&copies));
+        assert_eq!(places[0], places[2], "a transposed tensor shares its memory");
+        for (index, place) in new.iter().enumerate() {
+            assert!(!new[..index].contains(place) && !places.contains(place));
         }
         let [own, own_integers, own_transposed] =
             <[TensorMemory; 3]>::try_from(copies.clone()).unwrap();

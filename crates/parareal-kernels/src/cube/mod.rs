@@ -31,7 +31,7 @@ mod product;
 mod reduction;
 mod remembered_moments;
 mod saved_chain;
-mod sgd;
+pub(crate) mod sgd;
 mod shape;
 mod statistics;
 mod tensors;

@@ -1,12 +1,15 @@
 //! Stochastic gradient descent of many parameters in one launch, in place.
 
+use std::cell::RefCell;
+
 use burn::backend::Cube;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::{GraphBackend, Launches, postpone};
 
+use super::memory::{TensorMemory, copy};
 use super::tensors::{constant, empty_like, unwrapped};
 use super::tile::{Scale, grid};
 use crate::sgd::Sgd;
@@ -18,8 +21,72 @@ const MAX_PARAMETERS: usize = 64;
 /// The largest number of blocks for one parameter. Each unit updates several values if there are more.
 const MAX_PARAMETER_BLOCKS: usize = 128;
 
-/// Buffers of a kernel beside those of the parameters: scalars and lengths.
-const OTHER_BUFFERS: usize = 2;
+/// Buffers of a kernel beside those of the parameters: scalars, lengths, and [`UpdateScales`].
+const OTHER_BUFFERS: usize = 3;
+
+/// The learning rate, and a factor of all gradients, in the memory of a device. Recorded updates read them there, since other
+/// arguments of a launch cannot change when it is replayed.
+pub struct UpdateScales {
+    memory: TensorMemory,
+    values: [f32; 2],
+}
+
+/// The updates of a scope: see [`UpdateScales::scope`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScaledUpdates {
+    /// Parameters that [`Sgd`] has updated in place, with their velocity.
+    pub in_place: usize,
+    /// Parameters whose update, or that of their velocity, created another tensor.
+    pub elsewhere: usize,
+}
+
+struct Scope {
+    memory: CubeTensor,
+    updates: ScaledUpdates,
+}
+
+thread_local! {
+    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+impl UpdateScales {
+    /// Creates the scales on a device: 0 and 1. Returns `None` if it is not one of CubeCL's.
+    pub fn new(device: &Device) -> Option<Self> {
+        let values = [0.0, 1.0];
+        Some(Self { memory: TensorMemory::of(Tensor::<1>::from_data(values, device))?, values })
+    }
+
+    /// Sets the learning rate and the factor of all gradients.
+    pub fn set(&mut self, learning_rate: f64, factor: f64) {
+        let values = [learning_rate as f32, factor as f32];
+        if self.values != values {
+            let device = self.memory.clone().into_tensor::<1, burn::tensor::Float>().device();
+            let new = TensorMemory::of(Tensor::<1>::from_data(values, &device));
+            copy([(&new.expect("the device has not changed"), &self.memory)]);
+            self.values = values;
+        }
+    }
+
+    /// Runs updates. Those of [`Sgd`] on this thread take the learning rate and the factor from here. Returns the result, and the
+    /// number of such updates.
+    pub fn scope<R>(&self, update: impl FnOnce() -> R) -> (R, ScaledUpdates) {
+        struct Restore(Option<Scope>);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                SCOPE.set(self.0.take());
+            }
+        }
+
+        let memory = self.memory.values().clone();
+        let scope = Scope { memory, updates: ScaledUpdates::default() };
+        let restore = Restore(SCOPE.replace(Some(scope)));
+        let result = update();
+        let updates = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.updates));
+        drop(restore);
+        (result, updates.unwrap_or_default())
+    }
+}
 
 /// Updates a parameter, and returns it with its velocity. If the rule joins launches, the update is postponed: the results have their
 /// values after the surrounding [`parareal_autodiff::join_launches`]. Without momentum, the velocity is the gradient.
@@ -33,11 +100,18 @@ pub(crate) fn sgd_step<const D: usize>(
     gradient: Tensor<D>,
     velocity: Option<Tensor<D>>,
 ) -> (Tensor<D>, Tensor<D>) {
-    let (parameter, gradient) = (owned(values(parameter)), into_contiguous(values(gradient)));
-    let is_first = velocity.is_none();
-    let keeps_velocity = rule.momentum != 0.0;
+    let (parameter, gradient) = (values(parameter), into_contiguous(values(gradient)));
+    let (is_first, keeps_velocity) = (velocity.is_none(), rule.momentum != 0.0);
+    let velocity = velocity.map(values);
+    let is_in_place = is_owned(&parameter) && velocity.as_ref().map_or(!keeps_velocity, is_owned);
+    SCOPE.with_borrow_mut(|scope| {
+        if let Some(Scope { updates, .. }) = scope {
+            *(if is_in_place { &mut updates.in_place } else { &mut updates.elsewhere }) += 1;
+        }
+    });
+    let parameter = owned(parameter);
     let velocity = match velocity {
-        Some(velocity) => owned(values(velocity)),
+        Some(velocity) => owned(velocity),
         // It lives as long as the parameter.
         None if keeps_velocity => {
             parameter.client.memory_persistent_allocation(&parameter, empty_like)
@@ -67,10 +141,15 @@ fn values<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     values.expect("the caller has checked the device")
 }
 
-/// Returns the tensor if it is contiguous and nothing else refers to its memory. Otherwise returns a copy, in the memory for tensors
-/// that live as long as the parameters.
+/// Returns true if a tensor is contiguous and nothing else refers to its memory.
+fn is_owned(tensor: &CubeTensor) -> bool {
+    tensor.is_contiguous() && tensor.can_mut()
+}
+
+/// Returns the tensor if [`is_owned`] returns true for it. Otherwise returns a copy, in the memory for tensors that live as long as the
+/// parameters.
 fn owned(tensor: CubeTensor) -> CubeTensor {
-    if tensor.is_contiguous() && tensor.can_mut() {
+    if is_owned(&tensor) {
         return tensor;
     }
     let client = tensor.client.clone();
@@ -139,18 +218,35 @@ fn launch(updates: &[Update]) {
         arguments.push(StepLaunch::new(parameter, gradient, velocity, rule.weight_decay));
     }
     let blocks = largest.div_ceil(units).clamp(1, MAX_PARAMETER_BLOCKS);
-    sgd_kernel::launch(
-        client,
-        grid(blocks, updates.len(), 1),
-        CubeDim::new_1d(units as u32),
-        arguments,
-        rule.learning_rate,
-        rule.momentum,
-        updates.len(),
-        rule.is_first,
-        rule.keeps_velocity,
-        rule.nesterov,
-    );
+    let (grid, units) = (grid(blocks, updates.len(), 1), CubeDim::new_1d(units as u32));
+    let Rule { learning_rate, momentum, is_first, keeps_velocity, nesterov, .. } = *rule;
+    let scales = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.memory.clone()));
+    match scales {
+        Some(scales) => scaled_sgd_kernel::launch(
+            client,
+            grid,
+            units,
+            arguments,
+            scales.into_buffer_arg(),
+            momentum,
+            updates.len(),
+            is_first,
+            keeps_velocity,
+            nesterov,
+        ),
+        None => sgd_kernel::launch(
+            client,
+            grid,
+            units,
+            arguments,
+            learning_rate,
+            momentum,
+            updates.len(),
+            is_first,
+            keeps_velocity,
+            nesterov,
+        ),
+    }
 }
 
 /// A step of one parameter.
@@ -176,7 +272,27 @@ fn sgd_kernel(
     for number in 0..count {
         if CUBE_POS_Y as usize == number {
             let step = steps.index_mut(number);
-            update(step, learning_rate, momentum, is_first, keeps_velocity, nesterov);
+            update(step, learning_rate, 1.0, momentum, is_first, keeps_velocity, nesterov);
+        }
+    }
+}
+
+/// As [`sgd_kernel`], with [`UpdateScales`].
+#[cube(launch)]
+fn scaled_sgd_kernel(
+    steps: &mut Sequence<Step>,
+    scales: &[f32],
+    momentum: f32,
+    #[comptime] count: usize,
+    #[comptime] is_first: bool,
+    #[comptime] keeps_velocity: bool,
+    #[comptime] nesterov: bool,
+) {
+    #[unroll]
+    for number in 0..count {
+        if CUBE_POS_Y as usize == number {
+            let step = steps.index_mut(number);
+            update(step, scales[0], scales[1], momentum, is_first, keeps_velocity, nesterov);
         }
     }
 }
@@ -186,6 +302,7 @@ fn sgd_kernel(
 fn update(
     step: &mut Step,
     learning_rate: f32,
+    factor: f32,
     momentum: f32,
     #[comptime] is_first: bool,
     #[comptime] keeps_velocity: bool,
@@ -194,7 +311,7 @@ fn update(
     let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
     while index < step.parameter.len() {
         let parameter = step.parameter[index];
-        let gradient = fma(step.weight_decay, parameter, step.gradient[index]);
+        let gradient = fma(step.weight_decay, parameter, factor * step.gradient[index]);
         let mut velocity = gradient;
         if comptime!(!is_first) {
             velocity = fma(momentum, step.velocity[index], gradient);
@@ -241,5 +358,33 @@ mod tests {
             assert_ne!(memory(changed), memory(held.clone()));
             held.into_data().assert_eq(&found, true);
         }
+    }
+
+    #[test]
+    fn scales_in_memory_are_those_of_arguments() {
+        let sgd = Sgd { momentum: 0.9, weight_decay: 0.1, joins_launches: true, ..Sgd::default() };
+        let ones = || Tensor::<1>::ones([37], &test_device());
+        let start = || join_launches(|| sgd_step(&sgd, 0.5, ones(), ones(), None));
+        let (parameter, velocity) = start();
+        let (expected, _) = join_launches(|| {
+            sgd_step(&sgd, 0.25, parameter, ones().mul_scalar(0.5), Some(velocity))
+        });
+        let mut scales = UpdateScales::new(&test_device()).unwrap();
+        scales.set(0.25, 0.5);
+        let (parameter, velocity) = start();
+        let ((found, _), updates) = scales
+            .scope(|| join_launches(|| sgd_step(&sgd, 7.0, parameter, ones(), Some(velocity))));
+        assert_eq!(updates, ScaledUpdates { in_place: 1, elsewhere: 0 });
+        found.clone().into_data().assert_eq(&expected.into_data(), true);
+        // A first velocity, and a parameter with another reference, are in new memory.
+        let held = found.clone();
+        let ((found, velocity), updates) =
+            scales.scope(|| join_launches(|| sgd_step(&sgd, 7.0, found, ones(), None)));
+        assert_eq!(updates, ScaledUpdates { in_place: 0, elsewhere: 1 });
+        let shared = found.clone();
+        let (_, updates) =
+            scales.scope(|| join_launches(|| sgd_step(&sgd, 7.0, found, ones(), Some(velocity))));
+        assert_eq!(updates, ScaledUpdates { in_place: 0, elsewhere: 1 });
+        drop((held, shared));
     }
 }

@@ -30,6 +30,12 @@ pub(super) struct Step<N: Coarsen, T> {
     pub(super) received: Option<N::State>,
     /// The latest `U_j` of the coarse chain within the worker.
     pub(super) chain: Option<N::State>,
+    /// The squared norm of the gradients of this worker, if a replayed graph has computed it.
+    pub(super) squares: Option<Tensor<1>>,
+    /// True if the gradients are those of a replayed graph, which its update reads.
+    pub(super) has_recorded_gradients: bool,
+    /// The factor of the gradients in such an update.
+    pub(super) gradient_factor: f64,
     /// The sum of the losses so far, which the device may not have computed yet.
     pub(super) loss: Option<Tensor<1>>,
     /// The outputs of the micro-batches, on the last worker.
@@ -62,6 +68,9 @@ impl<N: Coarsen, T> Step<N, T> {
             checks_target: true,
             received: None,
             chain: None,
+            squares: None,
+            has_recorded_gradients: false,
+            gradient_factor: 1.0,
             loss: None,
             outputs: Vec::new(),
             input_gradients: Vec::new(),

@@ -19,6 +19,7 @@ pub(super) enum StepFailure {
     /// Parameters that require a gradient and have none.
     WithoutGradient(Vec<String>),
     /// Launches that cannot be recorded or replayed.
+    #[cfg(feature = "cube")]
     LaunchGraphs(String),
 }
 
@@ -37,6 +38,7 @@ impl StepFailure {
                 Self::Loss { elements } => {
                     loss.get_or_insert(ExecError::LossElements { elements });
                 }
+                #[cfg(feature = "cube")]
                 Self::LaunchGraphs(reason) => {
                     loss.get_or_insert(ExecError::LaunchGraphs(reason));
                 }

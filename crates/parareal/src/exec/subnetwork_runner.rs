@@ -8,7 +8,6 @@ use parareal_autodiff::{DeferredGradients, defer_weight_gradients, replica_sum};
 use super::loss::{Loss, checked_loss, unchecked_loss};
 use super::step_failure::StepFailure;
 use super::trained_module::{Collector, TrainedModule};
-use super::update::Update;
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value, forward_units};
 use crate::random::{Section, in_section};
 
@@ -386,10 +385,6 @@ impl<N: Coarsen> SubnetworkRunner<N> {
             false => self.trained.names_without_gradient(),
         };
         (!names.is_empty()).then_some(StepFailure::WithoutGradient(names))
-    }
-
-    pub(super) fn update(&mut self, update: Update) {
-        self.trained.update(update);
     }
 }
 

@@ -87,6 +87,12 @@ impl<M: Module> TrainedModule<M> {
         self.average.is_some()
     }
 
+    /// Returns true if a parameter occurs several times in the module.
+    #[cfg(feature = "cube")]
+    pub(super) fn shares_parameters(&self) -> bool {
+        self.parameters.is_shared
+    }
+
     /// Replaces tensors of the module.
     #[cfg(feature = "cube")]
     pub(super) fn map_module(&mut self, mapper: &mut impl ModuleMapper) {
@@ -138,17 +144,27 @@ impl<M: Module> TrainedModule<M> {
 
     /// Applies the gradients collected since the last update.
     pub(crate) fn update(&mut self, update: Update) {
+        self.update_parameters(update.learning_rate);
+        self.update_average(update.average_decay);
+    }
+
+    /// The part of [`Self::update`] that the optimizer computes.
+    pub(super) fn update_parameters(&mut self, learning_rate: f64) {
         let gradients = std::mem::take(&mut self.gradients);
         let module = self.module.take().expect(UPDATED);
-        let module = join_launches(|| self.optimizer.step(update.learning_rate, module, gradients));
+        let module = join_launches(|| self.optimizer.step(learning_rate, module, gradients));
         let module = if self.parameters.is_shared { tie(module) } else { module };
-        if let Some(decay) = update.average_decay {
-            self.average = Some(match self.average.take() {
-                Some(average) => moving_average::follow(average, &module, decay),
-                None => module.valid(),
-            });
-        }
         self.module = Some(module);
+    }
+
+    /// The rest of [`Self::update`]: the moving average, if it has a decay.
+    pub(super) fn update_average(&mut self, decay: Option<f64>) {
+        let Some(decay) = decay else { return };
+        let module = self.module.as_ref().expect(UPDATED);
+        self.average = Some(match self.average.take() {
+            Some(average) => moving_average::follow(average, module, decay),
+            None => module.valid(),
+        });
     }
 
     /// Returns the squared norm of the gradients collected since the last update, on their device.

@@ -344,7 +344,13 @@ where
             Operation::ReduceTotals => self.decide(step)?,
             Operation::Update { subnetwork } => {
                 if let Some(update) = step.update {
-                    self.runner(subnetwork).update(update);
+                    let local = self.local(subnetwork);
+                    let Self { subnetworks, launch_graphs, .. } = self;
+                    let trained = &mut subnetworks[local].trained;
+                    match launch_graphs {
+                        Some(graphs) => graphs.update(trained, update),
+                        None => trained.update(update),
+                    }
                 }
             }
         }
@@ -393,12 +399,20 @@ where
 
     /// Agrees with all other workers on whether the step ends with an update, and clips the gradients.
     fn decide(&mut self, step: &mut StepOf<N, L>) -> Result<(), Disconnected> {
-        let Step { reply, update, .. } = step;
+        let Step { reply, update, loss, squares, .. } = step;
         let clip_norm = update.and_then(|update| update.clip_norm);
-        let squares = clip_norm.and_then(|_| gradient_clipping::total(self.squared_norms()));
+        let recorded = squares.take();
+        let squares = clip_norm
+            .and_then(|_| recorded.or_else(|| gradient_clipping::total(self.squared_norms())));
         // The values are read after all work has been submitted to the device.
-        let [loss, squares] = device::read([step.loss.take(), squares]);
-        let totals = self.reduce_totals(loss, reply.failures.len(), squares)?;
+        let [loss, squares] = device::read([loss.take(), squares]);
+        let failures = match step.has_recorded_gradients {
+            // A pass is recorded only if it has none.
+            true => 0,
+            false => self.subnetworks.iter().filter(|subnetwork| subnetwork.has_failed()).count(),
+        };
+        let shared = [loss, reply.failures.len() as f64, failures as f64];
+        let totals = self.reduce_totals(shared, squares)?;
         if let Some(graphs) = &self.launch_graphs {
             let may_record = usize::from(graphs.may_record());
             self.takes_turns = self.count(may_record)? > 0;
@@ -409,12 +423,18 @@ where
         reply.is_abandoned = totals.targets > 0.0;
         let is_finite = update.is_none() || reply.loss.is_finite();
         if !reply.is_abandoned && is_finite && totals.failures > 0.0 {
-            reply.failures = self.failures()?;
+            let failures = self.failures()?;
+            reply.failures = if step.has_recorded_gradients { Vec::new() } else { failures };
             reply.is_abandoned = self.count(reply.failures.len())? > 0;
         }
         step.is_over = reply.is_abandoned || !is_finite;
         if let (Some(limit), false) = (clip_norm, step.is_over) {
-            reply.gradient_norm = Some(self.clip(totals.squares, limit));
+            let norm = totals.squares.sqrt();
+            reply.gradient_norm = Some(norm);
+            match gradient_clipping::factor(norm, limit) {
+                factor if step.has_recorded_gradients => step.gradient_factor = factor,
+                factor => self.scale_gradients(factor),
+            }
         }
         Ok(())
     }
@@ -437,16 +457,13 @@ where
         Ok(())
     }
 
-    /// Sums the numbers that the update depends on over all workers. Only the last worker of each replica has
-    /// a loss.
+    /// Sums the numbers that the update depends on over all workers: the loss and the numbers of invalid targets and of failed
+    /// subnetworks, and the squared norm of the gradients. Only the last worker of each replica has a loss.
     fn reduce_totals(
         &mut self,
-        loss: f64,
-        targets: usize,
+        mut shared: [f64; 3],
         squares: f64,
     ) -> Result<StepTotals, Disconnected> {
-        let failures = self.subnetworks.iter().filter(|subnetwork| subnetwork.has_failed()).count();
-        let mut shared = [loss, targets as f64, failures as f64];
         if let Some(reducer) = &mut self.reducer {
             reducer.sum(&mut shared)?;
         }
@@ -476,21 +493,16 @@ where
         Ok(count[0] as usize)
     }
 
-    fn squared_norms(&self) -> impl Iterator<Item = Option<Tensor<1>>> {
+    pub(super) fn squared_norms(&self) -> impl Iterator<Item = Option<Tensor<1>>> {
         self.subnetworks.iter().map(|subnetwork| subnetwork.trained.squared_norm())
     }
 
-    /// Clips the gradients to a norm, and returns the norm before clipping. `squares` is the sum of the
-    /// squared gradients over all workers.
-    fn clip(&mut self, squares: f64, limit: f64) -> f64 {
-        let norm = squares.sqrt();
-        let factor = gradient_clipping::factor(norm, limit);
+    /// Multiplies all gradients by a factor of at most 1.
+    fn scale_gradients(&mut self, factor: f64) {
         if factor < 1.0 {
-            self.subnetworks
-                .iter_mut()
-                .for_each(|subnetwork| subnetwork.trained.scale_gradients(factor));
+            let subnetworks = self.subnetworks.iter_mut();
+            subnetworks.for_each(|subnetwork| subnetwork.trained.scale_gradients(factor));
         }
-        norm
     }
 
     fn infer(&mut self, input: N::Input) -> Result<ReplyOf<N>, Disconnected> {

@@ -24,8 +24,9 @@ mod recorded;
 mod recording;
 mod replay;
 
+use burn::module::Module;
 use burn::tensor::Device;
-use parareal_kernels::graph::LaunchGraph;
+use parareal_kernels::graph::{LaunchGraph, ScaledUpdates, UpdateScales};
 
 use self::recorded::{RecordedStep, Shape};
 use super::collectives::{Collectives, Disconnected};
@@ -34,6 +35,8 @@ use super::loss::Loss;
 use super::program::Message;
 use super::step::StepOf;
 use super::step_failure::StepFailure;
+use super::trained_module::TrainedModule;
+use super::update::Update;
 use super::worker::Worker;
 use crate::net::Coarsen;
 
@@ -41,7 +44,15 @@ use crate::net::Coarsen;
 pub(super) struct LaunchGraphs<N: Coarsen> {
     device: Device,
     state: State<N>,
+    /// The learning rate and the factor of gradients for recorded updates. Created by the first update, on the worker's thread.
+    scales: Option<UpdateScales>,
+    /// True if all updates of the latest step were in place, so that they can be recorded.
+    is_in_place: bool,
 }
+
+/// Number of updates after a recording until the attempt to record them as well is given up. The first update of an optimizer
+/// creates its state.
+const UPDATE_ATTEMPTS: usize = 3;
 
 /// The launches of the next step.
 enum State<N: Coarsen> {
@@ -75,7 +86,7 @@ enum Fit {
 
 impl<N: Coarsen> LaunchGraphs<N> {
     pub(super) fn new(device: Device) -> Self {
-        Self { device, state: State::Unprepared }
+        Self { device, state: State::Unprepared, scales: None, is_in_place: false }
     }
 
     /// Forgets the recording, because tensors that it uses are about to be replaced.
@@ -83,9 +94,28 @@ impl<N: Coarsen> LaunchGraphs<N> {
         self.state = State::Unprepared;
     }
 
-    /// Returns true if the next step may be recorded.
+    /// Returns true if the next step, or its update, may be recorded.
     pub(super) fn may_record(&self) -> bool {
-        matches!(self.state, State::Prepared(_))
+        match &self.state {
+            State::Unprepared => false,
+            State::Prepared(_) => true,
+            State::Recorded(recorded) => {
+                recorded.update.is_none() && recorded.updates < UPDATE_ATTEMPTS
+            }
+        }
+    }
+
+    /// Executes an update in the way in which it can be recorded.
+    pub(super) fn update<M: Module>(&mut self, trained: &mut TrainedModule<M>, update: Update) {
+        if self.scales.is_none() {
+            self.scales = UpdateScales::new(&self.device);
+        }
+        let Some(scales) = &mut self.scales else { return trained.update(update) };
+        scales.set(update.learning_rate, 1.0);
+        let ((), updates) = scales.scope(|| trained.update_parameters(update.learning_rate));
+        let expected = ScaledUpdates { in_place: trained.trainable(), elsewhere: 0 };
+        self.is_in_place &= updates == expected && !trained.shares_parameters();
+        trained.update_average(update.average_decay);
     }
 
     /// Takes note of a message that a step without graphs has received.
@@ -124,7 +154,11 @@ where
         &mut self,
         step: &mut StepOf<N, L>,
     ) -> Result<bool, Disconnected> {
-        if step.update.is_none() || self.launch_graphs.is_none() {
+        let Some(graphs) = &mut self.launch_graphs else { return Ok(false) };
+        if step.update.is_none() {
+            if let State::Recorded(recorded) = &mut graphs.state {
+                recorded.is_untouched = false;
+            }
             return Ok(false);
         }
         if !self.takes_turns {
@@ -178,7 +212,18 @@ where
             },
             State::Recorded(recorded) => recorded,
         };
+        let may_record_update = recorded.update.is_none()
+            && recorded.updates > 0
+            && (self.takes_turns || self.program.workers().len() == 1);
+        if may_record_update && graphs.is_in_place && self.has_parameters_of(&recorded) {
+            recorded.update = self.record_update(graphs, &recorded)?;
+        }
         let fit = self.begin_replay(step, &recorded);
+        recorded.is_untouched = matches!(fit, Fit::Fits) && recorded.update.is_some();
+        if recorded.update.is_none() {
+            recorded.updates += 1;
+        }
+        graphs.is_in_place = true;
         match fit {
             Fit::OtherBatch if !recorded.was_skipped => recorded.was_skipped = true,
             Fit::OtherBatch | Fit::OtherModule => {

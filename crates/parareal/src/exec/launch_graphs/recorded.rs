@@ -37,6 +37,14 @@ pub(super) struct RecordedStep<N: Coarsen> {
     pub(super) sent: HashMap<Message, N::State>,
     /// The loss and the output, on the last worker.
     pub(super) head: Option<(Tensor<1>, N::Output)>,
+    /// The squared norm of the gradients, if they are clipped.
+    pub(super) squares: Option<Tensor<1>>,
+    /// The update of all parameters, if it is recorded as well.
+    pub(super) update: Option<LaunchGraph>,
+    /// Number of updates that were executed since, while none was recorded.
+    pub(super) updates: usize,
+    /// True if only recorded updates have changed the module since the last replay.
+    pub(super) is_untouched: bool,
     /// One for each subnetwork of the worker.
     pub(super) subnetworks: Vec<RecordedSubnetwork>,
     /// True if the last step was executed without the graphs because of the shape of its batch.

@@ -5,18 +5,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::module::ParamId;
+use burn::tensor::Tensor;
 use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate};
 use parareal_text::panic_message;
 
 use super::super::collectives::{Collectives, Disconnected};
 use super::super::command::MicroBatch;
+use super::super::gradient_clipping;
 use super::super::link::Link;
 use super::super::loss::Loss;
 use super::super::program::{Message, Operation};
 use super::super::step::{Step, StepOf};
 use super::super::step_failure::StepFailure;
 use super::super::worker::Worker;
-use super::memory::{Buffers, ModuleMemory, copied, of_gradients, of_value};
+use super::memory::{Buffers, ModuleMemory, copied, of_gradients, of_value, register_gradients};
 use super::recorded::{Group, RecordedStatistic, RecordedStep, RecordedSubnetwork};
 use super::{LaunchGraphs, Prepared};
 use crate::net::{Coarsen, Value};
@@ -110,7 +112,8 @@ where
             false => Err("a layer draws random numbers, which each replay would repeat".into()),
         };
         let result = result.and_then(|sent| {
-            let (end, subnetworks) = self.record_end(&buffers)?;
+            let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
+            let (end, squares, subnetworks) = self.record_end(&buffers, clips)?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
             let received =
                 received.iter().map(|(message, state)| Some((*message, of_value(state)?)));
@@ -122,6 +125,10 @@ where
                 received: received.collect::<Option<_>>().ok_or(NOT_USABLE)?,
                 sent,
                 head,
+                squares,
+                update: None,
+                updates: 0,
+                is_untouched: false,
                 subnetworks,
                 was_skipped: false,
             })
@@ -206,11 +213,13 @@ where
         }
     }
 
-    /// Records the copies of new running statistics to where the next replay expects them, and returns the tensors of each subnetwork.
+    /// Records the copies of new running statistics to where the next replay expects them, and the squared norm of the gradients if
+    /// they are clipped. Returns the graph, if anything is launched, the norm, and the tensors of each subnetwork.
     fn record_end(
         &mut self,
         buffers: &[BufferMemory],
-    ) -> Result<(Option<LaunchGraph>, Vec<RecordedSubnetwork>), Refusal> {
+        clips: bool,
+    ) -> Result<(Option<LaunchGraph>, Option<Tensor<1>>, Vec<RecordedSubnetwork>), Refusal> {
         let mut subnetworks = Vec::new();
         for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
             if subnetwork.has_failed() {
@@ -232,17 +241,45 @@ where
             subnetworks.push(RecordedSubnetwork { parameters, statistics, gradients });
         }
         let statistics: Vec<_> = subnetworks.iter().flat_map(|own| &own.statistics).collect();
-        if statistics.is_empty() {
-            return Ok((None, subnetworks));
+        if statistics.is_empty() && !clips {
+            return Ok((None, None, subnetworks));
         }
         // The same kernels are compiled now, because that cannot happen while launches are recorded. They write to memory that has no
         // values yet.
         copy(statistics.iter().map(|own| (&own.before, &own.after)));
         let launched = LaunchGraph::record(&self.device, || {
             copy(statistics.iter().map(|own| (&own.after, &own.before)));
+            match clips {
+                true => gradient_clipping::total(self.squared_norms()),
+                false => None,
+            }
         });
-        let (graph, ()) = launched.map_err(Refusal::Device)?;
-        Ok((Some(graph), subnetworks))
+        let (graph, squares) = launched.map_err(Refusal::Device)?;
+        Ok((Some(graph), squares, subnetworks))
+    }
+
+    /// Records the update of all parameters, which the last one has shown to be in place.
+    ///
+    /// # Errors
+    /// The reason why the device does not record it. The parameters cannot be used anymore.
+    pub(super) fn record_update(
+        &mut self,
+        graphs: &LaunchGraphs<N>,
+        recorded: &RecordedStep<N>,
+    ) -> Result<Option<LaunchGraph>, String> {
+        let Some(scales) = &graphs.scales else { return Ok(None) };
+        for (subnetwork, own) in self.subnetworks.iter_mut().zip(&recorded.subnetworks) {
+            let (module, gradients) = subnetwork.trained.parts();
+            register_gradients(module, own.gradients.iter().cloned().collect(), gradients);
+        }
+        // The learning rate is read from memory.
+        let update = || {
+            let subnetworks = self.subnetworks.iter_mut();
+            subnetworks.for_each(|subnetwork| subnetwork.trained.update_parameters(0.0));
+        };
+        let recorded = LaunchGraph::record(&self.device, || scales.scope(update));
+        let (graph, _) = recorded.map_err(|error| format!("the update: {error}"))?;
+        Ok(Some(graph))
     }
 
     /// Gives the buffers of each subnetwork memory that nothing else refers to. Returns this memory and what they had before.

@@ -14,7 +14,7 @@ use super::super::step_failure::StepFailure;
 use super::super::worker::Worker;
 use super::memory::{Buffers, ModuleMemory, copied, of_value, register_gradients};
 use super::recorded::RecordedStep;
-use super::{Fit, State};
+use super::{Fit, LaunchGraphs, State};
 use crate::net::{Coarsen, Value};
 use crate::timeline::Activity;
 
@@ -41,7 +41,15 @@ where
             accept(&recorded.input, input) && accept(&recorded.target, target)
         });
         let Some((own_input, own_target)) = copies else { return Fit::OtherBatch };
-        let Some(moved) = self.moved_buffers(recorded) else { return Fit::OtherModule };
+        let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
+        if clips && recorded.squares.is_none() {
+            return Fit::OtherModule;
+        }
+        let moved = match recorded.is_untouched {
+            true => Some(Vec::new()),
+            false => self.moved_buffers(recorded),
+        };
+        let Some(moved) = moved else { return Fit::OtherModule };
         let mut pairs: Vec<_> = own_input.iter().zip(&recorded.input).collect();
         pairs.extend(moved.iter().map(|(from, to)| (from, *to)));
         let checked = match &recorded.head {
@@ -67,6 +75,15 @@ where
         step.input_gradients.push(None);
         step.waiting.next();
         Fit::Fits
+    }
+
+    /// Returns true if the parameters are in the memory that the graphs use.
+    pub(super) fn has_parameters_of(&self, recorded: &RecordedStep<N>) -> bool {
+        let mut all = self.subnetworks.iter().zip(&recorded.subnetworks);
+        all.all(|(subnetwork, own)| {
+            let memory = ModuleMemory::of(subnetwork.trained.module());
+            memory.is_some_and(|memory| memory.parameters == own.parameters)
+        })
     }
 
     /// Returns the buffers that a step without graphs has replaced, with the memory that the graphs begin with. Returns `None` if
@@ -119,12 +136,31 @@ where
         };
         self.launch_graphs = graphs;
         replayed?;
-        match operation {
+        match *operation {
+            Operation::Update { subnetwork } if step.has_recorded_gradients => {
+                self.replay_update(step, subnetwork);
+                Ok(())
+            }
             Operation::ReduceTotals | Operation::Update { .. } => {
                 self.execute_in_step(step, operation)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Replays the update of all subnetworks with the first of them, and updates the moving average of each.
+    fn replay_update(&mut self, step: &mut StepOf<N, L>, subnetwork: usize) {
+        let (Some(update), Some(graphs)) = (step.update, &mut self.launch_graphs) else { return };
+        let LaunchGraphs { state: State::Recorded(recorded), scales: Some(scales), .. } = graphs
+        else {
+            return;
+        };
+        if let (Some(graph), true) = (&recorded.update, subnetwork == self.subnetworks[0].index()) {
+            scales.set(update.learning_rate, step.gradient_factor);
+            launch(step, graph);
+        }
+        let local = self.local(subnetwork);
+        self.subnetworks[local].trained.update_average(update.average_decay);
     }
 
     fn replay_instruction(
@@ -172,6 +208,11 @@ where
             // The loss is read before the next replay.
             step.add_loss(loss.clone());
             step.outputs.extend(copied(output));
+        }
+        step.squares.clone_from(&recorded.squares);
+        if recorded.update.is_some() {
+            step.has_recorded_gradients = true;
+            return;
         }
         let all = recorded.subnetworks.iter().flat_map(|own| &own.gradients);
         let memories: Vec<_> = all.map(|(_, memory)| memory.clone()).collect();
