@@ -118,7 +118,7 @@ where
             let (Next::Run(index) | Next::Wait(index)) = next;
             let operation = &program.instructions()[index].operation;
             let work = match is_replayed {
-                true => self.recorded_work(index).or_else(|| self.update_work(operation)),
+                true => self.recorded_work(index).or_else(|| self.update_work(&step, operation)),
                 false => self.work(&step, operation),
             };
             self.clock.begin(index, work);
@@ -197,10 +197,16 @@ where
         has_work.then_some((activity, subnetwork))
     }
 
-    /// Returns the activity and the subnetwork of an update, which is executed in every step.
-    fn update_work(&self, operation: &Operation) -> Option<(Activity, usize)> {
-        let update = operation.activity().filter(|activity| *activity == Activity::Update);
-        update.zip(operation.subnetwork())
+    /// Returns the activity and the subnetwork of an update in a step that is replayed. A recorded update is that of all subnetworks,
+    /// and counts for the first.
+    fn update_work(&self, step: &StepOf<N, L>, operation: &Operation) -> Option<(Activity, usize)> {
+        match *operation {
+            Operation::Update { .. } if step.has_recorded_gradients => {
+                Some((Activity::Update, self.subnetworks[0].index()))
+            }
+            Operation::Update { subnetwork } => Some((Activity::Update, subnetwork)),
+            _ => None,
+        }
     }
 
     /// Returns true if the message that an operation receives has arrived. The message is then stored in
