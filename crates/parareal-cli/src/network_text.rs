@@ -60,13 +60,16 @@ pub(crate) fn as_text(network: &NetworkConfig, summary: &Summary) -> String {
 
 /// Returns what is unusual about the steps of a run, each part after a comma.
 pub(crate) fn step_details(config: &Config) -> String {
-    let RunConfig { accumulate, sync_batch_norm, replicas, .. } = config.run;
+    let RunConfig { accumulate, sync_batch_norm, launch_graphs, replicas, .. } = config.run;
     let mut details = precision(config.network.net.precision());
     if accumulate > 1 {
         details += &format!(", steps of {accumulate} micro-batches");
     }
     if sync_batch_norm && replicas > 1 {
         details += ", batch normalization over all replicas";
+    }
+    if launch_graphs {
+        details += ", recorded launches";
     }
     details
 }

@@ -94,7 +94,9 @@ mod simd;
 #[cfg(feature = "cube")]
 pub mod graph {
     pub use crate::cube::graph::{GraphError, LaunchGraph, prepare};
-    pub use crate::cube::memory::{MemoryKind, MemoryPlace, TensorMemory, copy, duplicate};
+    pub use crate::cube::memory::{
+        MemoryKind, MemoryPlace, TensorMemory, copy, duplicate, has_device_transport,
+    };
     pub use crate::cube::sgd::{ScaledUpdates, UpdateScales};
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Device};
+use parareal::exec::passes_states_directly;
 
 use crate::TrainError;
 
@@ -110,6 +111,18 @@ impl DeviceName {
     }
 }
 
+/// Returns how states pass between the devices of a process, if they pass between devices.
+pub(crate) fn transfer_note(devices: &[DeviceName]) -> Option<String> {
+    let (first, others) = devices.split_first()?;
+    if others.iter().all(|other| other == first) {
+        return None;
+    }
+    let is_direct = others.iter().all(|other| other.family == first.family)
+        && first.find().is_ok_and(|device| passes_states_directly(&device));
+    let way = if is_direct { "directly (NCCL)" } else { "through the memory of the host" };
+    Some(format!("states pass between devices {way}"))
+}
+
 fn compiled(family: &str) -> bool {
     match family {
         "wgpu" => cfg!(feature = "wgpu"),
@@ -195,6 +208,20 @@ mod tests {
         let error = "rocm:77".parse::<DeviceName>().unwrap().find().unwrap_err();
         let message = error.to_string();
         assert!(message.contains("rocm:77") && message.contains("available: cpu"), "{message}");
+    }
+
+    #[test]
+    fn states_of_different_devices_pass_through_the_host() {
+        let note = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+            transfer_note(&names)
+        };
+        assert_eq!(note(&["cpu"]), None);
+        assert_eq!(note(&["wgpu:0", "wgpu:0"]), None);
+        let through_host =
+            Some("states pass between devices through the memory of the host".into());
+        assert_eq!(note(&["cpu", "wgpu:cpu"]), through_host);
+        assert_eq!(note(&["wgpu:0", "wgpu:cpu"]), through_host);
     }
 
     #[test]

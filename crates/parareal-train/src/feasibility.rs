@@ -2,6 +2,7 @@
 
 use parareal_kernels::{SimdLevel, UnknownSimdLevel};
 
+use crate::device::transfer_note;
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
 
 /// Largest number of threads per core for a worker. Additional threads would only wait for each other.
@@ -116,6 +117,9 @@ impl RunConfig {
         }
         if self.sync_batch_norm && self.replicas == 1 {
             remarks.push("sync-batch-norm changes nothing: there is only one replica".into());
+        }
+        if self.executor == ExecutorKind::Threads {
+            remarks.extend(transfer_note(&self.devices));
         }
         let workers = match self.executor {
             ExecutorKind::Mpi => self.workers,

@@ -2,7 +2,7 @@
 
 use burn::backend::{Autodiff, Cube};
 use burn::tensor::kind::Basic;
-use burn::tensor::{Bool, DType, Float, Int, Shape, Tensor};
+use burn::tensor::{Bool, DType, Device, Float, Int, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::GraphBackend;
@@ -123,6 +123,12 @@ impl TensorMemory {
         let shape = Shape::from([(self.bytes() / WORD) as usize]);
         CubeTensor::new_contiguous(client, device, shape, handle, DType::U32)
     }
+}
+
+/// Returns true if the devices of this kind pass tensors to each other directly (with NCCL), and not through the memory of the host.
+pub fn has_device_transport(device: &Device) -> bool {
+    let tensor = Float::into_cube(Tensor::<1>::zeros([1], device));
+    tensor.is_some_and(|tensor| tensor.client.has_device_transport())
 }
 
 /// Creates tensors with the same values in memory of their own. All are on one device; they share one allocation, which lives as

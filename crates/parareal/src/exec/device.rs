@@ -1,5 +1,15 @@
 use burn::tensor::{Device, Tensor, Transaction};
 
+/// Returns true if devices of the kind of this one pass states to each other directly. Other states pass through the memory of
+/// the host.
+pub fn passes_states_directly(device: &Device) -> bool {
+    #[cfg(feature = "cube")]
+    let is_direct = parareal_kernels::graph::has_device_transport;
+    #[cfg(not(feature = "cube"))]
+    let is_direct = |_: &Device| false;
+    !is_cpu(device) && is_direct(device)
+}
+
 /// Returns true for the CPU, which executes an operation before its call returns. Other devices
 /// execute submitted work later.
 pub(super) fn is_cpu(device: &Device) -> bool {

@@ -89,6 +89,7 @@ mod worker;
 mod worker_pool;
 
 pub use builder::ExecutorBuilder;
+pub use device::passes_states_directly;
 pub use distillation::{DistillOptions, InterfaceLosses, distill};
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};

@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileToken};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
@@ -58,7 +59,28 @@ pub struct Timing {
     pub update: Sample,
 }
 
+/// A part of a measurement.
+#[derive(Clone, Copy)]
+enum Part {
+    Forward,
+    Backward,
+    InputGradient,
+    Update,
+    /// Work that is not timed.
+    Other,
+}
+
 impl Timing {
+    fn push(&mut self, part: Part, seconds: f64) {
+        match part {
+            Part::Forward => self.forward.push(seconds),
+            Part::Backward => self.backward.push(seconds),
+            Part::InputGradient => self.input_gradient.push(seconds),
+            Part::Update => self.update.push(seconds),
+            Part::Other => {}
+        }
+    }
+
     /// Returns the median cost of one of `count` modules, among which the times are divided equally.
     pub fn cost(&self, count: usize) -> Cost {
         let share = |sample: &Sample| sample.median() / count as f64;
@@ -89,7 +111,7 @@ pub struct SubnetworkTiming {
 /// A stopwatch for modules.
 ///
 /// Modules run on the thread pool of the calling thread. Before the measurements there are a few untimed
-/// warm-up runs.
+/// warm-up runs. Times on a GPU are those of its own clock, between stamps in its queue, so that the host submits work ahead as in a step.
 #[derive(Clone)]
 pub struct Stopwatch {
     /// The optimizer that updates the parameters. It runs with a learning rate of zero.
@@ -107,18 +129,18 @@ impl Stopwatch {
     /// computed.
     pub fn entry<I: Value, S: Activation, M: Layer<I, S>>(&self, module: M, input: &I) -> Timing {
         let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
-        self.repeat(&input.device(), |clock, timing| {
+        self.repeat(&input.device(), |clock| {
             let output = trained.module().forward(input.clone().constant());
             let values = output.clone().values();
             let vjp = output.vjp();
-            clock.lap(&mut timing.forward);
+            clock.lap(Part::Forward);
             if let Some(mut gradients) = S::pull_back(vjp, values) {
                 trained.collect(|module, into| module.visit(into), &mut gradients);
             }
-            clock.lap(&mut timing.backward);
+            clock.lap(Part::Backward);
             trained.update(Update::plain(0.0));
-            clock.lap(&mut timing.update);
-            timing.input_gradient.push(0.0);
+            clock.lap(Part::Update);
+            clock.skip(Part::InputGradient);
         })
     }
 
@@ -126,9 +148,9 @@ impl Stopwatch {
     pub fn chain<S: Activation, M: Layer<S, S>>(&self, modules: Vec<M>, input: &S) -> Timing {
         let input = input.clone().values();
         let mut trained = TrainedModule::new(modules, &input.device(), &self.optimizer);
-        self.repeat(&input.device(), |clock, timing| {
+        self.repeat(&input.device(), |clock| {
             let (graphs, end) = self.forward(trained.module(), input.clone());
-            clock.lap(&mut timing.forward);
+            clock.lap(Part::Forward);
             let mut segment = graphs.len();
             pull_back(graphs, end.clone(), |mut gradients| {
                 segment -= 1;
@@ -141,17 +163,17 @@ impl Stopwatch {
                     &mut gradients,
                 );
             });
-            clock.lap(&mut timing.backward);
+            clock.lap(Part::Backward);
             trained.update(Update::plain(0.0));
-            clock.lap(&mut timing.update);
+            clock.lap(Part::Update);
 
             // The clones share running statistics with the modules. It does not matter that this run updates
             // them.
             let constant = trained.module().iter().map(|module| module.clone().no_grad());
             let (graphs, end) = self.forward(&constant.collect::<Vec<_>>(), input.clone());
-            clock.lap(&mut Sample::default());
+            clock.lap(Part::Other);
             pull_back(graphs, end, drop);
-            clock.lap(&mut timing.input_gradient);
+            clock.lap(Part::InputGradient);
         })
     }
 
@@ -164,18 +186,18 @@ impl Stopwatch {
         L: Loss<O>,
     {
         let mut trained = TrainedModule::new(module, &input.device(), &self.optimizer);
-        self.repeat(&input.device(), |clock, timing| {
+        self.repeat(&input.device(), |clock| {
             let start = input.clone().leaf();
             let output = trained.module().forward(start.clone());
             let loss = loss.forward(output, target.clone());
-            clock.lap(&mut timing.forward);
+            clock.lap(Part::Forward);
             let mut gradients = loss.backward();
             let _ = start.take_gradient(&mut gradients);
             trained.collect(|module, into| module.visit(into), &mut gradients);
-            clock.lap(&mut timing.backward);
+            clock.lap(Part::Backward);
             trained.update(Update::plain(0.0));
-            clock.lap(&mut timing.update);
-            timing.input_gradient.push(0.0);
+            clock.lap(Part::Update);
+            clock.skip(Part::InputGradient);
         })
     }
 
@@ -204,13 +226,16 @@ impl Stopwatch {
         self.segment_units.max(1)
     }
 
-    fn repeat(&self, device: &Device, mut once: impl FnMut(&mut Clock, &mut Timing)) -> Timing {
-        for _ in 0..self.warm_up {
-            once(&mut Clock::start(device), &mut Timing::default());
-        }
+    fn repeat(&self, device: &Device, mut once: impl FnMut(&mut Clock)) -> Timing {
         let mut timing = Timing::default();
-        for _ in 0..self.repetitions.max(1) {
-            once(&mut Clock::start(device), &mut timing);
+        for repetition in 0..self.warm_up + self.repetitions.max(1) {
+            let mut clock = Clock::start(device);
+            once(&mut clock);
+            for (part, seconds) in clock.finish() {
+                if repetition >= self.warm_up {
+                    timing.push(part, seconds);
+                }
+            }
         }
         timing
     }
@@ -250,19 +275,67 @@ fn pull_back<S: Activation>(
 struct Clock {
     device: Device,
     since: Instant,
+    /// The stamp of the device's clock at the beginning of the lap; `None` if it has none.
+    stamp: Option<ProfileToken>,
+    laps: Vec<(Part, Lap)>,
+}
+
+enum Lap {
+    Seconds(f64),
+    /// Known when the device has executed the work; and the time until it was submitted, in case that nothing was measured.
+    Stamps(ProfileDuration, f64),
 }
 
 impl Clock {
     fn start(device: &Device) -> Self {
-        Self { device: device.clone(), since: Instant::now() }
+        // A device that cannot be synchronized has no pending work.
+        let _ = device.sync();
+        let stamp = stamp(device);
+        Self { device: device.clone(), since: Instant::now(), stamp, laps: Vec::new() }
     }
 
-    /// Waits until the device has finished its work, and adds the time since the last lap.
-    fn lap(&mut self, sample: &mut Sample) {
-        // A device that cannot be synchronized has no pending work.
-        let _ = self.device.sync();
-        sample.push(self.since.elapsed().as_secs_f64());
+    /// Adds the time since the last lap. Waits until the device has finished its work if it has no clock.
+    fn lap(&mut self, part: Part) {
+        let measured = self.stamp.take().and_then(|stamp| {
+            let options = ProfileOptions::default().flush();
+            Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
+        });
+        let lap = match measured {
+            Some(duration) => Lap::Stamps(duration, self.since.elapsed().as_secs_f64()),
+            None => {
+                let _ = self.device.sync();
+                Lap::Seconds(self.since.elapsed().as_secs_f64())
+            }
+        };
+        self.laps.push((part, lap));
+        self.stamp = stamp(&self.device);
         self.since = Instant::now();
+    }
+
+    /// Adds a part that takes no time.
+    fn skip(&mut self, part: Part) {
+        self.laps.push((part, Lap::Seconds(0.0)));
+    }
+
+    /// Waits until the device has finished its work, and returns the times in seconds.
+    fn finish(mut self) -> Vec<(Part, f64)> {
+        if let Some(stamp) = self.stamp.take() {
+            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
+        }
+        let seconds = |lap| match lap {
+            Lap::Seconds(seconds) => seconds,
+            Lap::Stamps(duration, submitted) => pollster::block_on(duration.resolve())
+                .map_or(submitted, |ticks| ticks.duration().as_secs_f64()),
+        };
+        self.laps.into_iter().map(|(part, lap)| (part, seconds(lap))).collect()
+    }
+}
+
+/// Queues a stamp of the device's clock; `None` on the CPU, and on devices that have none.
+fn stamp(device: &Device) -> Option<ProfileToken> {
+    match *device == Device::flex() {
+        true => None,
+        false => Dispatch::profile_start(device.as_dispatch()).ok().flatten(),
     }
 }
 
