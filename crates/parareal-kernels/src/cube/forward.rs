@@ -66,7 +66,11 @@ pub(crate) fn forward(
 ) -> (CubeTensor, Option<PartialMoments>) {
     let Convolution { shape, batch, input, weight, .. } = convolution;
     let client = &input.client;
-    let tile = Tile::tall(Scale::of(client), shape.out_channels);
+    let mut tile = Tile::tall(Scale::of(client), shape.out_channels);
+    if shape.kernel > 1 && shape.in_channels > 128 {
+        // As in the input gradient: too few registers otherwise.
+        tile.depth = 8;
+    }
     let pixels = convolution.out_pixels();
     let output = empty(input, [batch, shape.out_height, shape.out_width, shape.out_channels]);
     let moments =
