@@ -406,7 +406,6 @@ impl Config {
     }
 }
 
-/// Returns the erasing with a probability that has been checked; `None` for 0.
 /// Checks that the launches of a step can be recorded.
 fn check_launch_graphs(s: &Complete) -> Result<(), VisionError> {
     if !s.launch_graphs {
@@ -428,6 +427,7 @@ fn check_launch_graphs(s: &Complete) -> Result<(), VisionError> {
     }
 }
 
+/// Returns the erasing with a probability that has been checked; `None` for 0.
 fn random_erasing(probability: f64) -> Option<RandomErasing> {
     RandomErasing::new(probability).ok().filter(|_| probability > 0.0)
 }

@@ -10,6 +10,14 @@ use burn::tensor::Device;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphError(String);
 
+impl GraphError {
+    /// Creates an error from the first line of a message.
+    pub(crate) fn of(message: impl fmt::Display) -> Self {
+        let message = message.to_string();
+        Self(message.lines().next().unwrap_or_default().trim().to_owned())
+    }
+}
+
 impl fmt::Display for GraphError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
@@ -22,7 +30,8 @@ impl std::error::Error for GraphError {}
 ///
 /// A replay reads and writes the memory that the launches had when they were recorded. Its inputs are what this memory contains
 /// then, and its results are there afterwards, also in tensors that share the memory. So tensors that the launches write must
-/// not be held as values across a replay, except to read the results of the latest one.
+/// not be held as values across a replay, except to read the results of the latest one. Kernels do not check indices that they read from tensors: what is copied to an input has to be valid for the
+/// computation, as it was when the launches were recorded.
 pub struct LaunchGraph {
     graph: BackendGraph<Dispatch>,
     device: Device,
@@ -74,9 +83,10 @@ impl LaunchGraph {
         }
         // SAFETY: The graph guards all pages of the device's memory that its launches were given: CubeCL neither frees nor moves
         // them nor allocates from them as long as the graph exists (`PageGuard`). So all accesses are to memory that the device
-        // has allocated for these launches. The replay is submitted to the stream it was recorded on, in the order of the
-        // thread's other work. If another stream uses the same memory at the same time, or tensors share it, values are
-        // undefined, as documented, but they are numbers in the device's memory, which no Rust reference points to.
+        // has allocated for these launches, if indices within tensors are valid, which is a condition of every launch as well. The
+        // replay is submitted to the stream it was recorded on, in the order of the thread's other work. If another stream uses the
+        // same memory at the same time, or tensors share it, values are undefined, as documented, but they are numbers in the
+        // device's memory, which no Rust reference points to.
         #[allow(unsafe_code, reason = "Burn's replay checks nothing")]
         unsafe { Dispatch::graph_replay(self.device.as_dispatch(), &self.graph) }.map_err(error)
     }
@@ -99,11 +109,12 @@ impl Drop for Recording<'_> {
 
 /// Converts an error of the device to one line.
 fn error(error: ExecutionError) -> GraphError {
-    let reason = match error {
-        ExecutionError::WithContext { reason } | ExecutionError::Generic { reason, .. } => reason,
-        other => other.to_string(),
-    };
-    GraphError(reason.lines().next().unwrap_or_default().trim().to_owned())
+    match error {
+        ExecutionError::WithContext { reason } | ExecutionError::Generic { reason, .. } => {
+            GraphError::of(reason)
+        }
+        other => GraphError::of(other),
+    }
 }
 
 #[cfg(all(test, feature = "cube-wgpu"))]

@@ -7,6 +7,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::GraphBackend;
 
+use super::graph::GraphError;
 use super::tensors::converted;
 use super::tile::{Scale, grid};
 
@@ -93,6 +94,18 @@ impl TensorMemory {
     /// If it is of another kind or rank.
     pub fn into_tensor<const D: usize, K: MemoryKind>(self) -> Tensor<D, K> {
         K::from_cube(self.0)
+    }
+
+    /// Checks that the values could be computed and written, since a replay reads whatever the memory contains. Waits until the
+    /// device's queue has taken all work so far, not for the work itself.
+    ///
+    /// # Errors
+    /// If an earlier operation on the memory has failed, for example because memory was exhausted.
+    pub fn check<'a>(memories: impl IntoIterator<Item = &'a Self>) -> Result<(), GraphError> {
+        let mut memories = memories.into_iter().peekable();
+        let Some(TensorMemory(CubeTensor { client, .. })) = memories.peek() else { return Ok(()) };
+        let client = client.clone();
+        client.check(memories.map(|memory| &memory.0.handle)).map_err(GraphError::of)
     }
 
     pub(crate) fn values(&self) -> &CubeTensor {

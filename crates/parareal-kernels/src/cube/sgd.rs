@@ -36,12 +36,13 @@ pub struct UpdateScales {
 pub struct ScaledUpdates {
     /// Parameters that [`Sgd`] has updated in place, with their velocity.
     pub in_place: usize,
-    /// Parameters whose update, or that of their velocity, created another tensor.
+    /// Parameters that [`Sgd`] has updated with another learning rate, or whose update created a tensor.
     pub elsewhere: usize,
 }
 
 struct Scope {
     memory: CubeTensor,
+    learning_rate: f32,
     updates: ScaledUpdates,
 }
 
@@ -67,8 +68,8 @@ impl UpdateScales {
         }
     }
 
-    /// Runs updates. Those of [`Sgd`] on this thread take the learning rate and the factor from here. Returns the result, and the
-    /// number of such updates.
+    /// Runs updates. Those of [`Sgd`] on this thread with the learning rate that was [set](Self::set) read it, and the factor, from
+    /// here. Returns the result, and the number of these updates.
     pub fn scope<R>(&self, update: impl FnOnce() -> R) -> (R, ScaledUpdates) {
         struct Restore(Option<Scope>);
 
@@ -79,7 +80,8 @@ impl UpdateScales {
         }
 
         let memory = self.memory.values().clone();
-        let scope = Scope { memory, updates: ScaledUpdates::default() };
+        let learning_rate = self.values[0];
+        let scope = Scope { memory, learning_rate, updates: ScaledUpdates::default() };
         let restore = Restore(SCOPE.replace(Some(scope)));
         let result = update();
         let updates = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.updates));
@@ -104,10 +106,15 @@ pub(crate) fn sgd_step<const D: usize>(
     let (is_first, keeps_velocity) = (velocity.is_none(), rule.momentum != 0.0);
     let velocity = velocity.map(values);
     let is_in_place = is_owned(&parameter) && velocity.as_ref().map_or(!keeps_velocity, is_owned);
-    SCOPE.with_borrow_mut(|scope| {
-        if let Some(Scope { updates, .. }) = scope {
-            *(if is_in_place { &mut updates.in_place } else { &mut updates.elsewhere }) += 1;
-        }
+    let is_scaled = SCOPE.with_borrow_mut(|scope| {
+        let Some(Scope { updates, learning_rate: own, .. }) = scope else { return false };
+        let is_scaled = *own == learning_rate as f32;
+        let count = match is_in_place && is_scaled {
+            true => &mut updates.in_place,
+            false => &mut updates.elsewhere,
+        };
+        *count += 1;
+        is_scaled
     });
     let parameter = owned(parameter);
     let velocity = match velocity {
@@ -127,6 +134,7 @@ pub(crate) fn sgd_step<const D: usize>(
         is_first,
         keeps_velocity,
         nesterov: rule.nesterov,
+        is_scaled,
     };
     let update = Update { rule, parameter, gradient, velocity };
     match joins {
@@ -169,6 +177,8 @@ struct Rule {
     /// True if there is momentum, and therefore a velocity.
     keeps_velocity: bool,
     nesterov: bool,
+    /// True if the learning rate is read from the memory of the scope.
+    is_scaled: bool,
 }
 
 impl Rule {
@@ -221,6 +231,7 @@ fn launch(updates: &[Update]) {
     let (grid, units) = (grid(blocks, updates.len(), 1), CubeDim::new_1d(units as u32));
     let Rule { learning_rate, momentum, is_first, keeps_velocity, nesterov, .. } = *rule;
     let scales = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.memory.clone()));
+    let scales = scales.filter(|_| rule.is_scaled);
     match scales {
         Some(scales) => scaled_sgd_kernel::launch(
             client,
@@ -373,17 +384,17 @@ mod tests {
         scales.set(0.25, 0.5);
         let (parameter, velocity) = start();
         let ((found, _), updates) = scales
-            .scope(|| join_launches(|| sgd_step(&sgd, 7.0, parameter, ones(), Some(velocity))));
+            .scope(|| join_launches(|| sgd_step(&sgd, 0.25, parameter, ones(), Some(velocity))));
         assert_eq!(updates, ScaledUpdates { in_place: 1, elsewhere: 0 });
         found.clone().into_data().assert_eq(&expected.into_data(), true);
         // A first velocity, and a parameter with another reference, are in new memory.
         let held = found.clone();
         let ((found, velocity), updates) =
-            scales.scope(|| join_launches(|| sgd_step(&sgd, 7.0, found, ones(), None)));
+            scales.scope(|| join_launches(|| sgd_step(&sgd, 0.25, found, ones(), None)));
         assert_eq!(updates, ScaledUpdates { in_place: 0, elsewhere: 1 });
         let shared = found.clone();
         let (_, updates) =
-            scales.scope(|| join_launches(|| sgd_step(&sgd, 7.0, found, ones(), Some(velocity))));
+            scales.scope(|| join_launches(|| sgd_step(&sgd, 0.25, found, ones(), Some(velocity))));
         assert_eq!(updates, ScaledUpdates { in_place: 0, elsewhere: 1 });
         drop((held, shared));
     }

@@ -213,7 +213,8 @@ impl<L> ExecutorBuilder<L> {
     /// execute them.
     ///
     /// The first step is executed as usual, and the second one is recorded; more memory may take a few more. A step with a batch of another shape is executed as
-    /// usual, and recorded if the next one has the same shape. Updates are not part of the graphs. Results are the same.
+    /// usual, and recorded if the next one has the same shape. The update of `parareal_kernels::Sgd` is recorded as well; other
+    /// optimizers launch theirs in each step. Results are the same.
     ///
     /// A forward and backward pass must launch the same work in each step and read nothing from the device. A layer that reads, or
     /// draws random numbers from [`crate::nn`], ends the second step with
@@ -446,7 +447,7 @@ impl<L> ExecutorBuilder<L> {
         if !self.launch_graphs {
             return Ok(());
         }
-        if devices.iter().any(is_cpu) {
+        if cfg!(not(feature = "cube")) || devices.iter().any(is_cpu) {
             let expected = "GPUs only: a worker on the CPU launches nothing";
             return Err(setting("devices", "the CPU with launch graphs", expected));
         }

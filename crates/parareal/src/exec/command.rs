@@ -49,6 +49,8 @@ pub(super) struct Reply<I, O> {
     pub(super) times: StepTimes,
     /// True if the worker replayed the launches of an earlier step.
     pub(super) is_replayed: bool,
+    /// True if it replayed the update as well.
+    pub(super) is_update_replayed: bool,
     /// Set if all workers have abandoned the step without an update.
     pub(super) is_abandoned: bool,
     /// The failures of this worker's subnetworks.
@@ -67,6 +69,7 @@ impl<I, O> Default for Reply<I, O> {
             input: None,
             times: StepTimes::default(),
             is_replayed: false,
+            is_update_replayed: false,
             is_abandoned: false,
             failures: Vec::new(),
             refused: None,

@@ -36,6 +36,8 @@ pub struct StepReport<O> {
     /// True if all workers of this process replayed the launches of an earlier step
     /// ([`ExecutorBuilder::launch_graphs`](super::ExecutorBuilder::launch_graphs)).
     pub is_replayed: bool,
+    /// True if they replayed the update as well.
+    pub is_update_replayed: bool,
     /// The time of each subnetwork, averaged over replicas; empty if the executor does not run subnetworks
     /// one by one, or records launches.
     pub subnetworks: Vec<SubnetworkTime>,

@@ -106,5 +106,6 @@ pub use subnetwork_time::SubnetworkTime;
 pub use trace::{ExecutedInstruction, WorkerTrace};
 pub use update::Update;
 
+pub(crate) use device::is_cpu;
 pub(crate) use program::{Message, Moment, Simulation, TimingModel, segments};
 pub(crate) use trained_module::TrainedModule;

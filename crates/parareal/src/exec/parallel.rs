@@ -304,6 +304,7 @@ where
             false => SubnetworkTime::of_step(&timeline, self.layout.workers()),
         };
         let is_replayed = replies.iter().all(|reply| reply.is_replayed);
+        let is_update_replayed = replies.iter().all(|reply| reply.is_update_replayed);
         let duration = begun.elapsed();
         Ok(StepReport {
             loss,
@@ -311,6 +312,7 @@ where
             gradient_norm,
             duration,
             is_replayed,
+            is_update_replayed,
             subnetworks,
             timeline,
             trace,

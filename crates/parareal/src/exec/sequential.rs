@@ -227,6 +227,7 @@ impl<N: Coarsen, L: Loss<N::Output>> Executor<N, L> for SequentialExecutor<N, L>
             gradient_norm,
             duration,
             is_replayed: false,
+            is_update_replayed: false,
             subnetworks,
             timeline,
             trace,

@@ -64,6 +64,16 @@ struct Graph<S: Activation> {
     end: S::Vjp,
 }
 
+/// The objective of a micro-batch.
+pub(super) struct Objective<'a, L, T> {
+    pub(super) loss: &'a L,
+    pub(super) target: T,
+    /// True if the loss has to check whether the target fits the output.
+    pub(super) checks_target: bool,
+    /// A factor of the loss, and therefore of every gradient.
+    pub(super) share: f64,
+}
+
 /// The values kept for a segment.
 enum Kept<N: Coarsen> {
     /// The graph that the backward pass needs.
@@ -190,21 +200,20 @@ impl<N: Coarsen> SubnetworkRunner<N> {
         corrected
     }
 
-    /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`. The
-    /// loss, and therefore every gradient, is multiplied by `share`. `checks` is true if the loss has to check the target.
+    /// Computes the output and the loss on the last subnetwork, with the gradients of `h` and `ρ_N`.
     ///
     /// # Errors
     /// If the target does not fit the output, or the loss is not a single number.
     pub(super) fn forward_head<L: Loss<N::Output>>(
         &mut self,
         corrected: N::State,
-        (loss, target, checks): (&L, L::Target, bool),
-        share: f64,
+        objective: Objective<'_, L, L::Target>,
     ) -> Result<Finished<N>, StepFailure> {
+        let Objective { loss, target, checks_target, share } = objective;
         let corrected = corrected.leaf();
         let output: Option<N::Output> = self.module().forward_postprocessing(corrected.clone());
         let output = output.expect("the last subnetwork holds h");
-        let loss = match checks {
+        let loss = match checks_target {
             true => checked_loss(loss, &output, target),
             false => unchecked_loss(loss, &output, target),
         };

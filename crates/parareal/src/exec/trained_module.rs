@@ -93,6 +93,13 @@ impl<M: Module> TrainedModule<M> {
         self.parameters.is_shared
     }
 
+    /// Returns the number of updates of a step in which all are in place.
+    #[cfg(feature = "cube")]
+    pub(super) fn all_in_place(&self) -> parareal_kernels::graph::ScaledUpdates {
+        let in_place = self.parameters.trainable;
+        parareal_kernels::graph::ScaledUpdates { in_place, elsewhere: 0 }
+    }
+
     /// Replaces tensors of the module.
     #[cfg(feature = "cube")]
     pub(super) fn map_module(&mut self, mapper: &mut impl ModuleMapper) {
@@ -239,6 +246,14 @@ where
     /// [`ExecError::Optimizer`] with the names that the optimizer does not accept.
     pub(super) fn check_optimizer(&self, state: &StateDict) -> Result<(), ExecError> {
         optimizer::write(self.fresh.clone(), self.module(), state.tensors()).map(|_| ())
+    }
+
+    /// Replaces the state of the optimizer with what [`Self::read`] returned.
+    #[cfg(feature = "cube")]
+    pub(super) fn restore_optimizer(&mut self, state: Vec<NamedTensor>) -> Result<(), ExecError> {
+        let state = state.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
+        self.optimizer = optimizer::write(self.fresh.clone(), self.module(), &state)?;
+        Ok(())
     }
 
     /// Replaces the state of this kind with state that [`Self::read`] returned.

@@ -15,7 +15,7 @@ use super::reducer::Reducer;
 use super::statistics_sum::StatisticsSum;
 use super::step::{Step, StepOf};
 use super::step_failure::StepFailure;
-use super::subnetwork_runner::{Finished, SubnetworkRunner};
+use super::subnetwork_runner::{Finished, Objective, SubnetworkRunner};
 use super::update::Update;
 use super::{device, gradient_clipping};
 use crate::net::{Coarsen, SubnetworkOf, Value};
@@ -142,6 +142,7 @@ where
                 .collect();
         }
         step.reply.times = self.clock.finish();
+        step.reply.is_update_replayed = step.has_recorded_gradients;
         let Step { mut reply, outputs, input_gradients, .. } = step;
         reply.output = (!outputs.is_empty()).then(|| join(outputs));
         let inputs = input_gradients.into_iter().collect::<Option<Vec<_>>>();
@@ -390,7 +391,9 @@ where
         let target = step.target.take().expect("a micro-batch has one head");
         let local = self.local(subnetwork);
         let runner = &mut self.subnetworks[local];
-        match runner.forward_head(corrected, (&self.loss, target, step.checks_target), step.share) {
+        let Step { checks_target, share, .. } = *step;
+        let objective = Objective { loss: &self.loss, target, checks_target, share };
+        match runner.forward_head(corrected, objective) {
             Ok(Finished { loss, output, rho }) => {
                 step.outputs.push(output);
                 step.add_loss(loss);

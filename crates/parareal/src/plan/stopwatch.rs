@@ -5,7 +5,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
 use super::cost::Cost;
-use crate::exec::{Loss, TrainedModule, Update};
+use crate::exec::{Loss, TrainedModule, Update, is_cpu};
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
 /// Repeated measurements of a time, in seconds.
@@ -319,21 +319,27 @@ impl Clock {
 
     /// Waits until the device has finished its work, and returns the times in seconds.
     fn finish(mut self) -> Vec<(Part, f64)> {
-        if let Some(stamp) = self.stamp.take() {
-            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
-        }
         let seconds = |lap| match lap {
             Lap::Seconds(seconds) => seconds,
             Lap::Stamps(duration, submitted) => pollster::block_on(duration.resolve())
                 .map_or(submitted, |ticks| ticks.duration().as_secs_f64()),
         };
-        self.laps.into_iter().map(|(part, lap)| (part, seconds(lap))).collect()
+        let laps = std::mem::take(&mut self.laps);
+        laps.into_iter().map(|(part, lap)| (part, seconds(lap))).collect()
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        if let Some(stamp) = self.stamp.take() {
+            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
+        }
     }
 }
 
 /// Queues a stamp of the device's clock; `None` on the CPU, and on devices that have none.
 fn stamp(device: &Device) -> Option<ProfileToken> {
-    match *device == Device::flex() {
+    match is_cpu(device) {
         true => None,
         false => Dispatch::profile_start(device.as_dispatch()).ok().flatten(),
     }

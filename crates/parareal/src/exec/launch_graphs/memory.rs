@@ -79,8 +79,8 @@ impl<I: Iterator<Item = TensorMemory>> ValueMapper for Replacement<'_, I> {
 pub(super) struct ModuleMemory {
     /// Running statistics, other buffers and frozen parameters. A clone shares the id.
     pub(super) buffers: Vec<(ParamId, TensorMemory)>,
-    /// Parameters that require a gradient.
-    pub(super) parameters: Vec<MemoryPlace>,
+    /// Parameters that require a gradient. As long as this value lives, updates are not in place.
+    pub(super) parameters: Vec<(ParamId, TensorMemory)>,
     /// True if a tensor cannot be used by a graph.
     has_others: bool,
 }
@@ -92,6 +92,17 @@ impl ModuleMemory {
         module.visit(&mut memory);
         (!memory.has_others).then_some(memory)
     }
+
+    /// Returns the places of the parameters.
+    pub(super) fn places(&self) -> Vec<MemoryPlace> {
+        self.parameters.iter().map(|(_, memory)| memory.place()).collect()
+    }
+
+    /// Returns copies of the parameters.
+    pub(super) fn copied_parameters(self) -> HashMap<ParamId, TensorMemory> {
+        let (ids, memories): (Vec<_>, Vec<_>) = self.parameters.into_iter().unzip();
+        ids.into_iter().zip(duplicate(&memories)).collect()
+    }
 }
 
 impl ModuleVisitor for ModuleMemory {
@@ -101,7 +112,7 @@ impl ModuleVisitor for ModuleMemory {
             return;
         };
         match param.is_require_grad() {
-            true => self.parameters.push(memory.place()),
+            true => self.parameters.push((param.id, memory)),
             false => self.buffers.push((param.id, memory)),
         }
     }
@@ -132,7 +143,7 @@ impl ModuleVisitor for GradientMemory<'_> {
     }
 }
 
-/// Adds gradients of a module to others.
+/// Registers the gradients of a module's parameters.
 pub(super) fn register_gradients<M: Module>(
     module: &M,
     memories: HashMap<ParamId, TensorMemory>,
@@ -154,15 +165,15 @@ impl ModuleVisitor for Registration<'_> {
     }
 }
 
-/// Replaces buffers of a module.
-pub(super) struct Buffers(pub(super) HashMap<ParamId, TensorMemory>);
+/// Replaces parameters and buffers of a module.
+pub(super) struct Replaced(pub(super) HashMap<ParamId, TensorMemory>);
 
-impl ModuleMapper for Buffers {
+impl ModuleMapper for Replaced {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(memory) = self.0.get(&param.id) else { return param };
         let replaced = memory.clone().into_tensor::<D, Float>();
         param.map(|tensor| match tensor.device().is_autodiff() {
-            true => replaced.autodiff(),
+            true => replaced.autodiff().set_require_grad(tensor.is_require_grad()),
             false => replaced,
         })
     }

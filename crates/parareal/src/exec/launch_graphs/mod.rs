@@ -10,7 +10,10 @@
 //!   The instructions between two messages share a graph. With a graph for each activity, whose times would then be known, ResNet-164
 //!   took twice the memory: what a graph has freed is available to its own later launches only.
 //! - From then on, a step copies its input, its target and the messages that it receives to the memory that the graphs read, replays
-//!   the graphs, and copies what they leave: the output, messages, gradients. Losses, clipping and the update follow as usual.
+//!   the graphs, and copies what they leave: the output and messages.
+//!
+//! - The update is recorded in the step after that, if the ones before have shown that the optimizer computes it in place and reads the
+//!   learning rate from memory. Otherwise it is executed in each step, with copies of the gradients.
 //!
 //! A graph uses the memory of its tensors, whatever these contain. So copies of results are handed out, never the tensors of the
 //! recording, which the next replay overwrites. Running statistics are the exception: the module holds those of the recording, and
@@ -26,7 +29,7 @@ mod replay;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use parareal_kernels::graph::{LaunchGraph, ScaledUpdates, UpdateScales};
+use parareal_kernels::graph::{LaunchGraph, UpdateScales};
 
 use self::recorded::{RecordedStep, Shape};
 use super::collectives::{Collectives, Disconnected};
@@ -46,13 +49,16 @@ pub(super) struct LaunchGraphs<N: Coarsen> {
     state: State<N>,
     /// The learning rate and the factor of gradients for recorded updates. Created by the first update, on the worker's thread.
     scales: Option<UpdateScales>,
-    /// True if all updates of the latest step were in place, so that they can be recorded.
-    is_in_place: bool,
+    /// The number of subnetworks whose update in the latest step was in place.
+    updated_in_place: usize,
+    /// The number of recordings in a row that were used once or never, because tensors of the module moved.
+    short_lived: usize,
+    /// True if there was such a recording, so that updates seem to create tensors.
+    copies_parameters: bool,
 }
 
-/// Number of updates after a recording until the attempt to record them as well is given up. The first update of an optimizer
-/// creates its state.
-const UPDATE_ATTEMPTS: usize = 3;
+/// The largest number of such recordings.
+const MAX_SHORT_LIVED: usize = 3;
 
 /// The launches of the next step.
 enum State<N: Coarsen> {
@@ -64,29 +70,41 @@ enum State<N: Coarsen> {
     Recorded(Box<RecordedStep<N>>),
 }
 
-/// What a recording needs to know of the step before it.
+/// The results of the step before a recording that the recording depends on.
 struct Prepared<N: Coarsen> {
     shape: Shape,
     /// The messages that the step has received.
     received: Vec<(Message, N::State)>,
+    /// True if the step is over.
+    is_complete: bool,
     /// The graphs of a recording that ran out of memory. They keep their memory, so that the step allocates what was missing.
     partial: Vec<LaunchGraph>,
     /// The number of recordings that have failed.
     failed: usize,
 }
 
-/// Whether a recording fits a step.
+/// The relation of a recording to a step.
 enum Fit {
     Fits,
     /// The batch has another shape than the recorded one.
     OtherBatch,
-    /// Tensors of the module are in other memory.
+    /// The target does not fit the output. The step finds that out when it is executed.
+    WrongTarget,
+    /// Tensors of the module are in other memory, or the gradients were not clipped.
     OtherModule,
 }
 
 impl<N: Coarsen> LaunchGraphs<N> {
     pub(super) fn new(device: Device) -> Self {
-        Self { device, state: State::Unprepared, scales: None, is_in_place: false }
+        let state = State::Unprepared;
+        Self {
+            device,
+            state,
+            scales: None,
+            updated_in_place: 0,
+            short_lived: 0,
+            copies_parameters: false,
+        }
     }
 
     /// Forgets the recording, because tensors that it uses are about to be replaced.
@@ -99,9 +117,7 @@ impl<N: Coarsen> LaunchGraphs<N> {
         match &self.state {
             State::Unprepared => false,
             State::Prepared(_) => true,
-            State::Recorded(recorded) => {
-                recorded.update.is_none() && recorded.updates < UPDATE_ATTEMPTS
-            }
+            State::Recorded(recorded) => recorded.update.is_pending(),
         }
     }
 
@@ -113,14 +129,17 @@ impl<N: Coarsen> LaunchGraphs<N> {
         let Some(scales) = &mut self.scales else { return trained.update(update) };
         scales.set(update.learning_rate, 1.0);
         let ((), updates) = scales.scope(|| trained.update_parameters(update.learning_rate));
-        let expected = ScaledUpdates { in_place: trained.trainable(), elsewhere: 0 };
-        self.is_in_place &= updates == expected && !trained.shares_parameters();
+        if updates == trained.all_in_place() {
+            self.updated_in_place += 1;
+        }
         trained.update_average(update.average_decay);
     }
 
     /// Takes note of a message that a step without graphs has received.
     pub(super) fn note(&mut self, message: Option<Message>, state: &N::State) {
-        if let (State::Prepared(prepared), Some(message)) = (&mut self.state, message) {
+        if let (State::Prepared(prepared), Some(message)) = (&mut self.state, message)
+            && !prepared.is_complete
+        {
             prepared.received.push((message, state.clone()));
         }
     }
@@ -133,8 +152,18 @@ impl<N: Coarsen> LaunchGraphs<N> {
         failed: usize,
     ) -> Result<(), String> {
         parareal_kernels::graph::prepare(&self.device).map_err(|error| error.to_string())?;
-        self.state = State::Prepared(Prepared { shape, received: Vec::new(), partial, failed });
+        let (received, is_complete) = (Vec::new(), false);
+        self.state = State::Prepared(Prepared { shape, received, is_complete, partial, failed });
         Ok(())
+    }
+
+    /// Takes note of a step that computes gradients without an update.
+    fn pass_over(&mut self) {
+        match &mut self.state {
+            State::Unprepared => {}
+            State::Prepared(prepared) => prepared.is_complete = true,
+            State::Recorded(recorded) => recorded.is_untouched = false,
+        }
     }
 }
 
@@ -149,31 +178,39 @@ where
     /// may prepare the next recording. A step that cannot be recorded has a failure, and can be executed without graphs.
     ///
     /// If a worker may record, all workers take turns, because a CUDA driver refuses calls of the whole process while a thread
-    /// records.
+    /// records. Devices then have nothing to do, so that none of their threads calls the driver.
     pub(super) fn begin_launch_graphs(
         &mut self,
         step: &mut StepOf<N, L>,
     ) -> Result<bool, Disconnected> {
         let Some(graphs) = &mut self.launch_graphs else { return Ok(false) };
         if step.update.is_none() {
-            if let State::Recorded(recorded) = &mut graphs.state {
-                recorded.is_untouched = false;
-            }
+            graphs.pass_over();
             return Ok(false);
         }
-        if !self.takes_turns {
+        let workers = self.program.workers().len();
+        if !self.takes_turns || workers == 1 {
             return Ok(self.begin_own(step));
         }
+        self.await_others()?;
         let mut is_replayed = false;
-        for turn in 0..self.program.workers().len() {
+        for turn in 0..workers {
             if turn == self.worker {
                 is_replayed = self.begin_own(step);
             }
-            self.collectives.sum(&mut [0.0])?;
+            self.await_others()?;
         }
         Ok(is_replayed)
     }
 
+    /// Waits until the devices of all workers have executed everything so far.
+    fn await_others(&mut self) -> Result<(), Disconnected> {
+        // An error is returned when results are read.
+        let _ = self.device.sync();
+        self.collectives.sum(&mut [0.0])
+    }
+
+    /// As [`Self::begin_launch_graphs`], for this worker.
     fn begin_own(&mut self, step: &mut StepOf<N, L>) -> bool {
         let Some(mut graphs) = self.launch_graphs.take() else { return false };
         let begun = self.begin_with(&mut graphs, step);
@@ -184,7 +221,7 @@ where
         })
     }
 
-    /// As [`Self::begin_launch_graphs`], for this worker.
+    /// As [`Self::begin_own`].
     ///
     /// # Errors
     /// The reason why the step cannot be recorded.
@@ -193,11 +230,14 @@ where
         graphs: &mut LaunchGraphs<N>,
         step: &mut StepOf<N, L>,
     ) -> Result<bool, String> {
-        let has_average = step.update.is_some_and(|update| update.average_decay.is_some());
-        let Some(shape) = step.waiting.as_slice().first().map(Shape::of) else { return Ok(false) };
+        let (Some(batch), Some(update)) = (step.waiting.as_slice().first(), step.update) else {
+            return Ok(false);
+        };
+        let shape = Shape::of(batch);
+        let is_in_place = std::mem::take(&mut graphs.updated_in_place) == self.subnetworks.len();
         let state = std::mem::replace(&mut graphs.state, State::Unprepared);
-        let is_new = |average: bool| has_average && !average;
-        if self.subnetworks.iter().any(|own| is_new(own.trained.has_average())) {
+        let mut averages = self.subnetworks.iter().map(|own| own.trained.has_average());
+        if update.average_decay.is_some() && !averages.all(|has_average| has_average) {
             // The moving average begins as a copy that shares its tensors with the module.
             return Ok(false);
         }
@@ -212,27 +252,31 @@ where
             },
             State::Recorded(recorded) => recorded,
         };
-        let may_record_update = recorded.update.is_none()
-            && recorded.updates > 0
-            && (self.takes_turns || self.program.workers().len() == 1);
-        if may_record_update && graphs.is_in_place && self.has_parameters_of(&recorded) {
-            recorded.update = self.record_update(graphs, &recorded)?;
+        if recorded.update.is_pending() {
+            self.record_update(graphs, &mut recorded, update.learning_rate, is_in_place);
         }
-        let fit = self.begin_replay(step, &recorded);
-        recorded.is_untouched = matches!(fit, Fit::Fits) && recorded.update.is_some();
-        if recorded.update.is_none() {
-            recorded.updates += 1;
-        }
-        graphs.is_in_place = true;
-        match fit {
-            Fit::OtherBatch if !recorded.was_skipped => recorded.was_skipped = true,
-            Fit::OtherBatch | Fit::OtherModule => {
-                drop(recorded);
-                return graphs.prepare(shape, Vec::new(), 0).map(|()| false);
+        match self.begin_replay(step, &mut recorded)? {
+            Fit::Fits => {
+                graphs.state = State::Recorded(recorded);
+                return Ok(true);
             }
-            Fit::Fits => recorded.was_skipped = false,
+            Fit::WrongTarget => graphs.state = State::Recorded(recorded),
+            Fit::OtherBatch if !recorded.was_skipped => {
+                recorded.was_skipped = true;
+                graphs.state = State::Recorded(recorded);
+            }
+            Fit::OtherBatch => graphs.prepare(shape, Vec::new(), 0)?,
+            Fit::OtherModule => {
+                let is_short_lived = recorded.replays <= 1;
+                graphs.copies_parameters |= is_short_lived;
+                graphs.short_lived = if is_short_lived { graphs.short_lived + 1 } else { 0 };
+                if graphs.short_lived > MAX_SHORT_LIVED {
+                    return Err("tensors of the network are in other memory after each step".into());
+                }
+                drop(recorded);
+                graphs.prepare(shape, Vec::new(), 0)?;
+            }
         }
-        graphs.state = State::Recorded(recorded);
-        Ok(matches!(fit, Fit::Fits))
+        Ok(false)
     }
 }

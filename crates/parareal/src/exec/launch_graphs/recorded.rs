@@ -37,18 +37,35 @@ pub(super) struct RecordedStep<N: Coarsen> {
     pub(super) sent: HashMap<Message, N::State>,
     /// The loss and the output, on the last worker.
     pub(super) head: Option<(Tensor<1>, N::Output)>,
-    /// The squared norm of the gradients, if they are clipped.
+    /// True if the gradients were clipped.
+    pub(super) clips: bool,
+    /// The squared norm of the gradients, if they were clipped and there are any.
     pub(super) squares: Option<Tensor<1>>,
-    /// The update of all parameters, if it is recorded as well.
-    pub(super) update: Option<LaunchGraph>,
-    /// Number of updates that were executed since, while none was recorded.
-    pub(super) updates: usize,
+    pub(super) update: RecordedUpdate,
+    /// The number of replays so far.
+    pub(super) replays: usize,
     /// True if only recorded updates have changed the module since the last replay.
     pub(super) is_untouched: bool,
     /// One for each subnetwork of the worker.
     pub(super) subnetworks: Vec<RecordedSubnetwork>,
     /// True if the last step was executed without the graphs because of the shape of its batch.
     pub(super) was_skipped: bool,
+}
+
+/// The update of a recorded step.
+pub(super) enum RecordedUpdate {
+    /// Is executed, and recorded once it is in place. Contains the number of steps in which it was not.
+    Pending(usize),
+    /// Is executed in each step.
+    Executed,
+    /// Is replayed.
+    Graph(LaunchGraph),
+}
+
+impl RecordedUpdate {
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending(_))
+    }
 }
 
 /// Consecutive instructions whose launches are one graph.
@@ -61,18 +78,25 @@ pub(super) struct Group {
 
 /// The tensors of a subnetwork that the graphs use.
 pub(super) struct RecordedSubnetwork {
-    /// The places of the parameters, which updates change in place. The graphs keep the memory, but do not count as a reference
-    /// to it, which would keep updates from being in place.
-    pub(super) parameters: Vec<MemoryPlace>,
+    pub(super) parameters: RecordedParameters,
     pub(super) statistics: Vec<RecordedStatistic>,
     pub(super) gradients: Vec<(ParamId, TensorMemory)>,
+}
+
+/// The memory of the parameters that require a gradient.
+pub(super) enum RecordedParameters {
+    /// Updates are in place. The graphs keep the memory, but do not count as a reference to it, which would keep updates from being
+    /// in place.
+    InPlace(Vec<MemoryPlace>),
+    /// Updates create other tensors, whose values are copied to this memory before a replay.
+    Copied(Vec<TensorMemory>),
 }
 
 /// A running statistic, or another buffer that the forward pass replaces.
 pub(super) struct RecordedStatistic {
     pub(super) id: ParamId,
-    /// What a replay begins with.
+    /// The value that a replay begins with.
     pub(super) before: TensorMemory,
-    /// What it leaves, which the module holds.
+    /// The value that it leaves, which the module holds.
     pub(super) after: TensorMemory,
 }

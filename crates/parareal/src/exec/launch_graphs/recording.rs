@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::ParamId;
 use burn::tensor::Tensor;
-use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate};
+use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate, prepare};
 use parareal_text::panic_message;
 
 use super::super::collectives::{Collectives, Disconnected};
@@ -15,18 +15,26 @@ use super::super::gradient_clipping;
 use super::super::link::Link;
 use super::super::loss::Loss;
 use super::super::program::{Message, Operation};
+use super::super::state_kind::StateKind;
 use super::super::step::{Step, StepOf};
 use super::super::step_failure::StepFailure;
+use super::super::subnetwork_runner::SubnetworkRunner;
 use super::super::worker::Worker;
-use super::memory::{Buffers, ModuleMemory, copied, of_gradients, of_value, register_gradients};
-use super::recorded::{Group, RecordedStatistic, RecordedStep, RecordedSubnetwork};
+use super::memory::{ModuleMemory, Replaced, copied, of_gradients, of_value, register_gradients};
+use super::recorded::{
+    Group, RecordedParameters, RecordedStatistic, RecordedStep, RecordedSubnetwork, RecordedUpdate,
+};
 use super::{LaunchGraphs, Prepared};
 use crate::net::{Coarsen, Value};
 use crate::random;
 
-/// The largest number of recordings beside one for each graph of a step. Each may need memory that the graphs before it have
-/// made unavailable.
-const MORE_ATTEMPTS: usize = 2;
+/// The number of recordings that may fail in addition to one for each graph that has been recorded before the failure: a graph may need
+/// memory that the graphs before it have made unavailable.
+const MORE_FAILURES: usize = 2;
+
+/// The number of steps after a recording in which the update may be elsewhere than in place, before it is executed in each step. The
+/// first update of an optimizer creates its state.
+const UPDATE_ATTEMPTS: usize = 3;
 
 /// The reason why a step was not recorded.
 enum Refusal {
@@ -46,7 +54,7 @@ impl From<&str> for Refusal {
 type BufferMemory = HashMap<ParamId, TensorMemory>;
 
 const NOT_USABLE: &str =
-    "a tensor is not in the memory of the GPU, or consists of less than 32-bit words";
+    "a tensor is not in the memory of the GPU, or does not consist of whole 32-bit words";
 
 impl<N, L, K, C> Worker<N, L, K, C>
 where
@@ -65,13 +73,13 @@ where
         step: &StepOf<N, L>,
         prepared: Prepared<N>,
     ) -> Result<Option<RecordedStep<N>>, String> {
-        let Prepared { shape, received, partial, failed } = prepared;
+        let Prepared { shape, received, partial, failed, .. } = prepared;
         // Their memory is available again, and so is what the last step has allocated in its place.
         drop(partial);
         let mut groups = Vec::new();
-        match self.record(step, received, &mut groups) {
+        match self.record(step, received, graphs.copies_parameters, &mut groups) {
             Ok(recorded) => Ok(Some(recorded)),
-            Err(Refusal::Device(_)) if failed < groups.len() + MORE_ATTEMPTS => {
+            Err(Refusal::Device(_)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
                 graphs.prepare(shape, partial, failed + 1).map(|()| None)
             }
@@ -85,8 +93,12 @@ where
         &mut self,
         step: &StepOf<N, L>,
         received: Vec<(Message, N::State)>,
+        copies_parameters: bool,
         groups: &mut Vec<Group>,
     ) -> Result<RecordedStep<N>, Refusal> {
+        if self.subnetworks.iter().any(|subnetwork| subnetwork.trained.shares_parameters()) {
+            return Err("a parameter occurs several times, and moves in each update".into());
+        }
         let next = step.waiting.as_slice().first().ok_or("a step has one micro-batch")?;
         let input = copied(&next.input.clone().to_device(&self.device)).ok_or(NOT_USABLE)?;
         let target = copied(&next.target.clone().to_device(&self.device)).ok_or(NOT_USABLE)?;
@@ -104,7 +116,7 @@ where
             let message = panic_message(&*panic);
             let message = message.lines().next().unwrap_or_default();
             Err(Refusal::Step(format!(
-                "a layer or the loss panicked, maybe because it reads from the GPU: {message}"
+                "a layer or the loss panicked, which reading from the GPU leads to: {message}"
             )))
         });
         let result = match random::drawn() == drawn {
@@ -113,8 +125,14 @@ where
         };
         let result = result.and_then(|sent| {
             let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
-            let (end, squares, subnetworks) = self.record_end(&buffers, clips)?;
+            let (end, squares, subnetworks) =
+                self.record_end(&buffers, (clips, copies_parameters))?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
+            let is_usable = sent.values().all(|state: &N::State| of_value(state).is_some())
+                && head.iter().all(|(_, output)| of_value(output).is_some());
+            if !is_usable {
+                return Err(NOT_USABLE.into());
+            }
             let received =
                 received.iter().map(|(message, state)| Some((*message, of_value(state)?)));
             Ok(RecordedStep {
@@ -125,9 +143,10 @@ where
                 received: received.collect::<Option<_>>().ok_or(NOT_USABLE)?,
                 sent,
                 head,
+                clips,
                 squares,
-                update: None,
-                updates: 0,
+                update: RecordedUpdate::Pending(0),
+                replays: 0,
                 is_untouched: false,
                 subnetworks,
                 was_skipped: false,
@@ -218,34 +237,40 @@ where
     fn record_end(
         &mut self,
         buffers: &[BufferMemory],
-        clips: bool,
+        (clips, copies_parameters): (bool, bool),
     ) -> Result<(Option<LaunchGraph>, Option<Tensor<1>>, Vec<RecordedSubnetwork>), Refusal> {
         let mut subnetworks = Vec::new();
         for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
             if subnetwork.has_failed() {
                 return Err("the loss does not depend on every parameter".into());
             }
-            let memory = ModuleMemory::of(subnetwork.trained.module()).ok_or(NOT_USABLE)?;
-            let changed = memory.buffers.into_iter().filter_map(|(id, after)| {
-                let before = before.get(&id)?.clone();
-                let is_changed = before.place() != after.place();
-                is_changed.then_some(RecordedStatistic { id, before, after })
-            });
+            let mut memory = ModuleMemory::of(subnetwork.trained.module()).ok_or(NOT_USABLE)?;
+            let changed =
+                std::mem::take(&mut memory.buffers).into_iter().filter_map(|(id, after)| {
+                    let before = before.get(&id)?.clone();
+                    let is_changed = before.place() != after.place();
+                    is_changed.then_some(RecordedStatistic { id, before, after })
+                });
             let statistics: Vec<_> = changed.collect();
             if !statistics.iter().all(|own| own.before.accepts(&own.after)) {
                 return Err("running statistics change their shape or type".into());
             }
             let (module, gradients) = subnetwork.trained.parts();
             let gradients = of_gradients(module, gradients).ok_or(NOT_USABLE)?;
-            let parameters = memory.parameters;
+            let parameters = match copies_parameters {
+                true => RecordedParameters::Copied(
+                    memory.parameters.into_iter().map(|(_, memory)| memory).collect(),
+                ),
+                false => RecordedParameters::InPlace(memory.places()),
+            };
             subnetworks.push(RecordedSubnetwork { parameters, statistics, gradients });
         }
         let statistics: Vec<_> = subnetworks.iter().flat_map(|own| &own.statistics).collect();
         if statistics.is_empty() && !clips {
             return Ok((None, None, subnetworks));
         }
-        // The same kernels are compiled now, because that cannot happen while launches are recorded. They write to memory that has no
-        // values yet.
+        // The same kernels are compiled now, because that cannot happen while launches are recorded. They give new statistics, which no
+        // replay has computed yet, the values of the old ones, in case that the recording is not used.
         copy(statistics.iter().map(|own| (&own.before, &own.after)));
         let launched = LaunchGraph::record(&self.device, || {
             copy(statistics.iter().map(|own| (&own.after, &own.before)));
@@ -258,28 +283,67 @@ where
         Ok((Some(graph), squares, subnetworks))
     }
 
-    /// Records the update of all parameters, which the last one has shown to be in place.
-    ///
-    /// # Errors
-    /// The reason why the device does not record it. The parameters cannot be used anymore.
+    /// Records the update of all parameters, if the latest one was in place.
     pub(super) fn record_update(
         &mut self,
-        graphs: &LaunchGraphs<N>,
+        graphs: &mut LaunchGraphs<N>,
+        recorded: &mut RecordedStep<N>,
+        learning_rate: f64,
+        is_in_place: bool,
+    ) {
+        let RecordedUpdate::Pending(steps) = &mut recorded.update else { return };
+        let has_turn = self.takes_turns || self.program.workers().len() == 1;
+        *steps += 1;
+        if has_turn && is_in_place {
+            let graph = self.update_graph(graphs, recorded, learning_rate);
+            recorded.update = graph.map_or(RecordedUpdate::Executed, RecordedUpdate::Graph);
+        } else if *steps > UPDATE_ATTEMPTS {
+            recorded.update = RecordedUpdate::Executed;
+        } else {
+            // What the next update needs is kept for its recording. Without that, the recording may fail.
+            let _ = prepare(&self.device);
+        }
+    }
+
+    /// Returns the graph of the update of all parameters. Returns `None` if it cannot be recorded; parameters and optimizers then
+    /// have the same values as before, in other memory.
+    fn update_graph(
+        &mut self,
+        graphs: &mut LaunchGraphs<N>,
         recorded: &RecordedStep<N>,
-    ) -> Result<Option<LaunchGraph>, String> {
-        let Some(scales) = &graphs.scales else { return Ok(None) };
+        learning_rate: f64,
+    ) -> Option<LaunchGraph> {
+        let scales = graphs.scales.as_mut().filter(|_| self.has_parameters_of(recorded))?;
+        scales.set(learning_rate, 1.0);
+        // The device refuses to read memory that a failed recording would have written.
+        let trained = self.subnetworks.iter().map(|subnetwork| &subnetwork.trained);
+        let state = trained.map(|trained| {
+            let optimizer = trained.read(StateKind::Optimizer).ok()?;
+            Some((ModuleMemory::of(trained.module())?.copied_parameters(), optimizer))
+        });
+        let state: Vec<_> = state.collect::<Option<_>>()?;
         for (subnetwork, own) in self.subnetworks.iter_mut().zip(&recorded.subnetworks) {
             let (module, gradients) = subnetwork.trained.parts();
             register_gradients(module, own.gradients.iter().cloned().collect(), gradients);
         }
-        // The learning rate is read from memory.
-        let update = || {
-            let subnetworks = self.subnetworks.iter_mut();
-            subnetworks.for_each(|subnetwork| subnetwork.trained.update_parameters(0.0));
-        };
-        let recorded = LaunchGraph::record(&self.device, || scales.scope(update));
-        let (graph, _) = recorded.map_err(|error| format!("the update: {error}"))?;
-        Ok(Some(graph))
+        let subnetworks = self.subnetworks.iter_mut();
+        let recording = LaunchGraph::record(&self.device, || {
+            let update = |subnetwork: &mut SubnetworkRunner<N>| {
+                let trained = &mut subnetwork.trained;
+                let ((), updates) = scales.scope(|| trained.update_parameters(learning_rate));
+                updates == trained.all_in_place()
+            };
+            subnetworks.map(update).fold(true, |all, own| all && own)
+        });
+        if let Ok((graph, true)) = recording {
+            return Some(graph);
+        }
+        for (subnetwork, (parameters, optimizer)) in self.subnetworks.iter_mut().zip(state) {
+            subnetwork.trained.map_module(&mut Replaced(parameters));
+            let restored = subnetwork.trained.restore_optimizer(optimizer);
+            restored.expect("state that was just read can be written");
+        }
+        None
     }
 
     /// Gives the buffers of each subnetwork memory that nothing else refers to. Returns this memory and what they had before.
@@ -299,7 +363,7 @@ where
     /// Gives the buffers of each subnetwork this memory.
     fn restore_buffers(&mut self, buffers: Vec<BufferMemory>) {
         for (subnetwork, buffers) in self.subnetworks.iter_mut().zip(buffers) {
-            subnetwork.trained.map_module(&mut Buffers(buffers));
+            subnetwork.trained.map_module(&mut Replaced(buffers));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parareal_kernels::graph::{LaunchGraph, TensorMemory, copy, duplicate};
+use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate};
 
 use super::super::collectives::{Collectives, Disconnected};
 use super::super::command::MicroBatch;
@@ -12,8 +12,8 @@ use super::super::program::Operation;
 use super::super::step::{Step, StepOf};
 use super::super::step_failure::StepFailure;
 use super::super::worker::Worker;
-use super::memory::{Buffers, ModuleMemory, copied, of_value, register_gradients};
-use super::recorded::RecordedStep;
+use super::memory::{ModuleMemory, Replaced, copied, of_value, register_gradients};
+use super::recorded::{RecordedParameters, RecordedStep, RecordedUpdate};
 use super::{Fit, LaunchGraphs, State};
 use crate::net::{Coarsen, Value};
 use crate::timeline::Activity;
@@ -26,13 +26,17 @@ where
     C: Collectives,
 {
     /// Copies the micro-batch of a step and the buffers of the module to where the graphs read them, if the recording fits.
+    ///
+    /// # Errors
+    /// If the device cannot copy them.
     pub(super) fn begin_replay(
         &mut self,
         step: &mut StepOf<N, L>,
-        recorded: &RecordedStep<N>,
-    ) -> Fit {
+        recorded: &mut RecordedStep<N>,
+    ) -> Result<Fit, String> {
+        let is_untouched = std::mem::take(&mut recorded.is_untouched);
         let Some(MicroBatch { input, target, .. }) = step.waiting.as_slice().first() else {
-            return Fit::OtherBatch;
+            return Ok(Fit::OtherBatch);
         };
         let on_device =
             (input.clone().to_device(&self.device), target.clone().to_device(&self.device));
@@ -40,33 +44,32 @@ where
         let copies = copies.filter(|(input, target)| {
             accept(&recorded.input, input) && accept(&recorded.target, target)
         });
-        let Some((own_input, own_target)) = copies else { return Fit::OtherBatch };
+        let Some((own_input, own_target)) = copies else { return Ok(Fit::OtherBatch) };
         let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
-        if clips && recorded.squares.is_none() {
-            return Fit::OtherModule;
+        if clips && !recorded.clips {
+            return Ok(Fit::OtherModule);
         }
-        let moved = match recorded.is_untouched {
+        // Graphs compute with any target, and labels are indices that kernels do not check.
+        let mut head = recorded.head.iter();
+        if !head.all(|(_, output)| self.loss.check(output, target).is_ok()) {
+            return Ok(Fit::WrongTarget);
+        }
+        let moved = match is_untouched {
             true => Some(Vec::new()),
-            false => self.moved_buffers(recorded),
+            false => self.moved(recorded),
         };
-        let Some(moved) = moved else { return Fit::OtherModule };
+        let Some(moved) = moved else { return Ok(Fit::OtherModule) };
         let mut pairs: Vec<_> = own_input.iter().zip(&recorded.input).collect();
         pairs.extend(moved.iter().map(|(from, to)| (from, *to)));
-        let checked = match &recorded.head {
-            Some((_, output)) => self.loss.check(output, target),
-            None => Ok(()),
-        };
-        match checked {
-            Ok(()) => pairs.extend(own_target.iter().zip(&recorded.target)),
-            // The graphs compute with an earlier target, and the step ends without an update.
-            Err(error) => step.reply.failures.push(StepFailure::Target(error.to_string())),
-        }
-        copy(pairs);
+        pairs.extend(own_target.iter().zip(&recorded.target));
+        copy(pairs.iter().copied());
+        let written = TensorMemory::check(pairs.iter().map(|(_, to)| *to));
+        written.map_err(|error| error.to_string())?;
         if !moved.is_empty() {
             let all = self.subnetworks.iter_mut().zip(&recorded.subnetworks);
             for (subnetwork, own) in all {
                 let after = own.statistics.iter().map(|own| (own.id, own.after.clone()));
-                subnetwork.trained.map_module(&mut Buffers(after.collect()));
+                subnetwork.trained.map_module(&mut Replaced(after.collect()));
             }
         }
         for link in self.upstream.iter_mut().chain(&mut self.downstream) {
@@ -74,7 +77,11 @@ where
         }
         step.input_gradients.push(None);
         step.waiting.next();
-        Fit::Fits
+        self.subnetworks.iter_mut().for_each(|subnetwork| subnetwork.begin(true));
+        recorded.was_skipped = false;
+        recorded.replays += 1;
+        recorded.is_untouched = matches!(recorded.update, RecordedUpdate::Graph(_));
+        Ok(Fit::Fits)
     }
 
     /// Returns true if the parameters are in the memory that the graphs use.
@@ -82,30 +89,43 @@ where
         let mut all = self.subnetworks.iter().zip(&recorded.subnetworks);
         all.all(|(subnetwork, own)| {
             let memory = ModuleMemory::of(subnetwork.trained.module());
-            memory.is_some_and(|memory| memory.parameters == own.parameters)
+            memory.is_some_and(|memory| match &own.parameters {
+                RecordedParameters::InPlace(places) => memory.places() == *places,
+                RecordedParameters::Copied(_) => false,
+            })
         })
     }
 
-    /// Returns the buffers that a step without graphs has replaced, with the memory that the graphs begin with. Returns `None` if
-    /// a tensor of the module cannot be used anymore.
-    fn moved_buffers<'a>(
+    /// Returns the tensors that have been replaced since the last replay, with the memory where the graphs read them. Returns `None`
+    /// if a tensor of the module cannot be used anymore.
+    fn moved<'a>(
         &self,
         recorded: &'a RecordedStep<N>,
     ) -> Option<Vec<(TensorMemory, &'a TensorMemory)>> {
         let mut moved = Vec::new();
+        let mut add = |current: TensorMemory, recorded: &'a TensorMemory| {
+            let is_accepted = recorded.accepts(&current);
+            moved.push((current, recorded));
+            is_accepted.then_some(())
+        };
         for (subnetwork, own) in self.subnetworks.iter().zip(&recorded.subnetworks) {
             let memory = ModuleMemory::of(subnetwork.trained.module())?;
-            if memory.parameters != own.parameters {
-                return None;
+            match &own.parameters {
+                RecordedParameters::InPlace(places) if memory.places() != *places => return None,
+                RecordedParameters::InPlace(_) => {}
+                RecordedParameters::Copied(parameters) => {
+                    for ((_, current), recorded) in memory.parameters.into_iter().zip(parameters) {
+                        if current.place() != recorded.place() {
+                            add(current, recorded)?;
+                        }
+                    }
+                }
             }
             let mut buffers: HashMap<_, _> = memory.buffers.into_iter().collect();
             for statistic in &own.statistics {
                 let current = buffers.remove(&statistic.id)?;
                 if current.place() != statistic.after.place() {
-                    if !statistic.before.accepts(&current) {
-                        return None;
-                    }
-                    moved.push((current, &statistic.before));
+                    add(current, &statistic.before)?;
                 }
             }
         }
@@ -155,9 +175,12 @@ where
         else {
             return;
         };
-        if let (Some(graph), true) = (&recorded.update, subnetwork == self.subnetworks[0].index()) {
+        if let RecordedUpdate::Graph(graph) = &recorded.update
+            && subnetwork == self.subnetworks[0].index()
+        {
             scales.set(update.learning_rate, step.gradient_factor);
-            launch(step, graph);
+            // The other workers update theirs, so that the step cannot be abandoned.
+            graph.replay().unwrap_or_else(|error| panic!("the recorded update: {error}"));
         }
         let local = self.local(subnetwork);
         self.subnetworks[local].trained.update_average(update.average_decay);
@@ -178,6 +201,7 @@ where
                 match expected.zip(memory) {
                     Some((expected, memory)) if accept(expected, &memory) => {
                         copy(memory.iter().zip(expected));
+                        check(step, TensorMemory::check(expected));
                     }
                     _ => step.reply.failures.push(StepFailure::LaunchGraphs(
                         "a message has another shape than the recorded one".into(),
@@ -210,7 +234,7 @@ where
             step.outputs.extend(copied(output));
         }
         step.squares.clone_from(&recorded.squares);
-        if recorded.update.is_some() {
+        if matches!(recorded.update, RecordedUpdate::Graph(_)) {
             step.has_recorded_gradients = true;
             return;
         }
@@ -225,9 +249,14 @@ where
     }
 }
 
-/// Replays a graph. A failure ends the step without an update.
+/// Replays a graph.
 fn launch<N: Coarsen, T>(step: &mut Step<N, T>, graph: &LaunchGraph) {
-    if let Err(error) = graph.replay() {
+    check(step, graph.replay());
+}
+
+/// Ends the step without an update if there is an error.
+fn check<N: Coarsen, T>(step: &mut Step<N, T>, result: Result<(), GraphError>) {
+    if let Err(error) = result {
         step.reply.failures.push(StepFailure::LaunchGraphs(error.to_string()));
     }
 }

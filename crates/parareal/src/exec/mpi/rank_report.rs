@@ -140,6 +140,8 @@ pub(super) fn encode_failures(failures: &[StepFailure]) -> Vec<u8> {
         StepFailure::Target(message) => vec![format!("target {}", message.replace('\n', " "))],
         StepFailure::Loss { elements } => vec![format!("loss {elements}")],
         StepFailure::NotRepeated(units) => vec![format!("units {} {}", units.start, units.end)],
+        #[cfg(feature = "cube")]
+        StepFailure::LaunchGraphs(reason) => vec![format!("graphs {}", reason.replace('\n', " "))],
         StepFailure::WithoutGradient(names) => {
             names.iter().map(|name| format!("gradient {name}")).collect()
         }
@@ -157,6 +159,8 @@ pub(super) fn decode_failures(bytes: &[u8]) -> Vec<StepFailure> {
             let (start, end) = range.split_once(' ')?;
             Some(StepFailure::NotRepeated(start.parse().ok()?..end.parse().ok()?))
         }
+        #[cfg(feature = "cube")]
+        ("graphs", reason) => Some(StepFailure::LaunchGraphs(reason.to_string())),
         ("gradient", name) => Some(StepFailure::WithoutGradient(vec![name.to_string()])),
         _ => None,
     };
@@ -169,10 +173,12 @@ mod tests {
 
     #[test]
     fn failures_round_trip_and_other_bytes_are_ignored() {
-        let failures = [
+        let failures = vec![
             StepFailure::Target("expected 1 class, found 2".into()),
             StepFailure::Loss { elements: 5 },
             StepFailure::NotRepeated(3..7),
+            #[cfg(feature = "cube")]
+            StepFailure::LaunchGraphs("a reason".into()),
             StepFailure::WithoutGradient(vec!["units.3.weight".into()]),
             StepFailure::WithoutGradient(vec!["units.4.weight".into()]),
         ];
