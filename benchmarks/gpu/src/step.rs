@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use parareal::exec::{CrossEntropy, ExecutorBuilder, Update};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, Update, passes_states_directly};
 use parareal::plan::Sample;
 use parareal::timeline::Timeline;
 use serde_json::json;
@@ -17,9 +17,9 @@ use crate::{Result, images};
 
 #[derive(Args)]
 pub(crate) struct Step {
-    /// Device to train on.
-    #[arg(long, default_value = "cuda:0")]
-    device: Named,
+    /// Devices to train on, over which the workers are distributed.
+    #[arg(long, value_delimiter = ',', default_value = "cuda:0")]
+    device: Vec<Named>,
     #[command(flatten)]
     network: Network,
     /// Images per batch.
@@ -59,9 +59,9 @@ struct Timed {
 impl Step {
     pub(crate) fn run(self) -> Result<()> {
         let begun = Instant::now();
-        let device = self.device.device.clone();
+        let devices: Vec<_> = self.device.iter().map(|named| named.device.clone()).collect();
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
-        let builder = builder.devices([device.clone()]).workers(self.workers);
+        let builder = builder.devices(devices.clone()).workers(self.workers);
         let builder = if self.launch_graphs { builder.launch_graphs() } else { builder };
         let mut executor = builder.start(self.network.build()?)?;
         let (inputs, targets) =
@@ -96,13 +96,17 @@ impl Step {
         while !is_over(timed.len()) {
             timed.push(step()?);
         }
-        let memory = device.memory_pool_usage();
+        let names: Vec<_> = self.device.iter().map(|named| &named.name[..]).collect();
+        let memory = devices.iter().map(|device| device.memory_pool_usage());
+        let reserved = memory.map(|memory| memory.map(|memory| memory.bytes_reserved));
+        let reserved = reserved.sum::<Option<u64>>();
         let milliseconds: Vec<f64> =
             timed.iter().map(|timed| 1e3 * timed.duration.as_secs_f64()).collect();
         let replayed = timed.iter().filter(|timed| timed.is_replayed).count();
         let last = timed.pop().ok_or("no step was timed")?;
         let result = json!({
-            "device": self.device.name,
+            "device": names.join(","),
+            "passes_states_directly": devices.iter().all(passes_states_directly),
             "depth": self.network.depth,
             "subnetworks": self.network.subnetworks,
             "coarse_unit": self.network.coarse_unit.to_string(),
@@ -114,7 +118,7 @@ impl Step {
             "milliseconds": milliseconds,
             "activities_ms": activities(&last.timeline),
             "losses": losses,
-            "reserved_bytes": memory.map(|memory| memory.bytes_reserved),
+            "reserved_bytes": reserved,
             "counts": last.counts,
         });
         println!("{result}");

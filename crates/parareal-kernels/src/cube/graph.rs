@@ -30,8 +30,8 @@ impl std::error::Error for GraphError {}
 ///
 /// A replay reads and writes the memory that the launches had when they were recorded. Its inputs are what this memory contains
 /// then, and its results are there afterwards, also in tensors that share the memory. So tensors that the launches write must
-/// not be held as values across a replay, except to read the results of the latest one. Kernels do not check indices that they read from tensors: what is copied to an input has to be valid for the
-/// computation, as it was when the launches were recorded.
+/// not be held as values across a replay, except to read the results of the latest one. Kernels do not check indices that they
+/// read from tensors: what is copied to an input has to be valid for the computation.
 pub struct LaunchGraph {
     graph: BackendGraph<Dispatch>,
     device: Device,

@@ -212,9 +212,9 @@ impl<L> ExecutorBuilder<L> {
     /// device). The host then submits a few graphs instead of thousands of launches, which it may take longer for than the device to
     /// execute them.
     ///
-    /// The first step is executed as usual, and the second one is recorded; more memory may take a few more. A step with a batch of another shape is executed as
-    /// usual, and recorded if the next one has the same shape. The update of `parareal_kernels::Sgd` is recorded as well; other
-    /// optimizers launch theirs in each step. Results are the same.
+    /// The first step is executed as usual, and the second one is recorded, or a later one if there is too little memory in use for
+    /// a recording. A step with a batch of another shape is executed as usual, and recorded if the next one has the same shape. The
+    /// update of `parareal_kernels::Sgd` is recorded as well; other optimizers launch theirs in each step. Results are the same.
     ///
     /// A forward and backward pass must launch the same work in each step and read nothing from the device. A layer that reads, or
     /// draws random numbers from [`crate::nn`], ends the second step with

@@ -6,21 +6,20 @@
 //!
 //! - The first step with an update is executed as usual, and leaves the memory that a recording needs: no memory is allocated
 //!   while launches are recorded.
-//! - The next step is recorded before it is executed. A recording executes nothing on the device, so a recording that fails has changed nothing.
-//!   The instructions between two messages share a graph. With a graph for each activity, whose times would then be known, ResNet-164
-//!   took twice the memory: what a graph has freed is available to its own later launches only.
+//! - The next step is recorded before it is executed. A recording executes nothing on the device, so one that fails has changed
+//!   nothing. The instructions between two messages share a graph. With a graph for each activity, whose times would then be known,
+//!   ResNet-164 took twice the memory: what a graph has freed is available to its own later launches only.
 //! - From then on, a step copies its input, its target and the messages that it receives to the memory that the graphs read, replays
 //!   the graphs, and copies what they leave: the output and messages.
-//!
-//! - The update is recorded in the step after that, if the ones before have shown that the optimizer computes it in place and reads the
-//!   learning rate from memory. Otherwise it is executed in each step, with copies of the gradients.
+//! - The update is recorded in the step after that, if the ones before have shown that the optimizer computes it in place and reads
+//!   the learning rate from memory. Otherwise it is executed in each step, with copies of the gradients.
 //!
 //! A graph uses the memory of its tensors, whatever these contain. So copies of results are handed out, never the tensors of the
 //! recording, which the next replay overwrites. Running statistics are the exception: the module holds those of the recording, and
 //! nothing else does when a step begins.
 //!
-//! A step with a batch of another shape is executed as usual; if the next one has the same shape, it is recorded instead. State that is loaded, and
-//! parameters that have moved to other memory, lead to another recording.
+//! A step with a batch of another shape is executed as usual; if the next one has the same shape, it is recorded instead. State
+//! that is loaded, and parameters that have moved to other memory, lead to another recording.
 
 mod memory;
 mod recorded;
@@ -174,8 +173,8 @@ where
     K: Link<N::State>,
     C: Collectives,
 {
-    /// Returns true if the step will be replayed. Its micro-batch has then begun. Records it if it is time; a step that is not replayed
-    /// may prepare the next recording. A step that cannot be recorded has a failure, and can be executed without graphs.
+    /// Returns true if the step will be replayed. Its micro-batch has then begun. Records it if it is time; a step that is not
+    /// replayed may prepare the next recording. A step that cannot be recorded has a failure, and can be executed without graphs.
     ///
     /// If a worker may record, all workers take turns, because a CUDA driver refuses calls of the whole process while a thread
     /// records. Devices then have nothing to do, so that none of their threads calls the driver.

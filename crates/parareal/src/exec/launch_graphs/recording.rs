@@ -28,8 +28,8 @@ use super::{LaunchGraphs, Prepared};
 use crate::net::{Coarsen, Value};
 use crate::random;
 
-/// The number of recordings that may fail in addition to one for each graph that has been recorded before the failure: a graph may need
-/// memory that the graphs before it have made unavailable.
+/// The number of recordings that may fail in addition to one for each graph that has been recorded before the failure: a graph may
+/// need memory that the graphs before it have made unavailable.
 const MORE_FAILURES: usize = 2;
 
 /// The number of steps after a recording in which the update may be elsewhere than in place, before it is executed in each step. The
@@ -126,7 +126,7 @@ where
         let result = result.and_then(|sent| {
             let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
             let (end, squares, subnetworks) =
-                self.record_end(&buffers, (clips, copies_parameters))?;
+                self.record_end(&buffers, clips, copies_parameters)?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
             let is_usable = sent.values().all(|state: &N::State| of_value(state).is_some())
                 && head.iter().all(|(_, output)| of_value(output).is_some());
@@ -237,7 +237,8 @@ where
     fn record_end(
         &mut self,
         buffers: &[BufferMemory],
-        (clips, copies_parameters): (bool, bool),
+        clips: bool,
+        copies_parameters: bool,
     ) -> Result<(Option<LaunchGraph>, Option<Tensor<1>>, Vec<RecordedSubnetwork>), Refusal> {
         let mut subnetworks = Vec::new();
         for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
@@ -269,8 +270,8 @@ where
         if statistics.is_empty() && !clips {
             return Ok((None, None, subnetworks));
         }
-        // The same kernels are compiled now, because that cannot happen while launches are recorded. They give new statistics, which no
-        // replay has computed yet, the values of the old ones, in case that the recording is not used.
+        // The same kernels are compiled now, because that cannot happen while launches are recorded. They give new statistics,
+        // which no replay has computed yet, the values of the old ones, in case that the recording is not used.
         copy(statistics.iter().map(|own| (&own.before, &own.after)));
         let launched = LaunchGraph::record(&self.device, || {
             copy(statistics.iter().map(|own| (&own.after, &own.before)));
