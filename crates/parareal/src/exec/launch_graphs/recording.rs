@@ -50,6 +50,14 @@ impl From<&str> for Refusal {
     }
 }
 
+/// The end of a recorded step.
+struct RecordedEnd {
+    /// The last graph, if it launches anything.
+    graph: Option<LaunchGraph>,
+    squares: Option<Tensor<1>>,
+    subnetworks: Vec<RecordedSubnetwork>,
+}
+
 /// The memory of a module's buffers.
 type BufferMemory = HashMap<ParamId, TensorMemory>;
 
@@ -125,7 +133,7 @@ where
         };
         let result = result.and_then(|sent| {
             let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
-            let (end, squares, subnetworks) =
+            let RecordedEnd { graph: end, squares, subnetworks } =
                 self.record_end(&buffers, clips, copies_parameters)?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
             let is_usable = sent.values().all(|state: &N::State| of_value(state).is_some())
@@ -233,13 +241,13 @@ where
     }
 
     /// Records the copies of new running statistics to where the next replay expects them, and the squared norm of the gradients if
-    /// they are clipped. Returns the graph, if anything is launched, the norm, and the tensors of each subnetwork.
+    /// they are clipped.
     fn record_end(
         &mut self,
         buffers: &[BufferMemory],
         clips: bool,
         copies_parameters: bool,
-    ) -> Result<(Option<LaunchGraph>, Option<Tensor<1>>, Vec<RecordedSubnetwork>), Refusal> {
+    ) -> Result<RecordedEnd, Refusal> {
         let mut subnetworks = Vec::new();
         for (subnetwork, before) in self.subnetworks.iter_mut().zip(buffers) {
             if subnetwork.has_failed() {
@@ -268,7 +276,7 @@ where
         }
         let statistics: Vec<_> = subnetworks.iter().flat_map(|own| &own.statistics).collect();
         if statistics.is_empty() && !clips {
-            return Ok((None, None, subnetworks));
+            return Ok(RecordedEnd { graph: None, squares: None, subnetworks });
         }
         // The same kernels are compiled now, because that cannot happen while launches are recorded. They give new statistics,
         // which no replay has computed yet, the values of the old ones, in case that the recording is not used.
@@ -281,7 +289,7 @@ where
             }
         });
         let (graph, squares) = launched.map_err(Refusal::Device)?;
-        Ok((Some(graph), squares, subnetworks))
+        Ok(RecordedEnd { graph: Some(graph), squares, subnetworks })
     }
 
     /// Records the update of all parameters, if the latest one was in place.
@@ -327,14 +335,14 @@ where
             let (module, gradients) = subnetwork.trained.parts();
             register_gradients(module, own.gradients.iter().cloned().collect(), gradients);
         }
-        let subnetworks = self.subnetworks.iter_mut();
+        let subnetworks = &mut self.subnetworks;
         let recording = LaunchGraph::record(&self.device, || {
-            let update = |subnetwork: &mut SubnetworkRunner<N>| {
-                let trained = &mut subnetwork.trained;
+            let mut is_in_place = true;
+            for SubnetworkRunner { trained, .. } in subnetworks {
                 let ((), updates) = scales.scope(|| trained.update_parameters(learning_rate));
-                updates == trained.all_in_place()
-            };
-            subnetworks.map(update).fold(true, |all, own| all && own)
+                is_in_place &= updates == trained.all_in_place();
+            }
+            is_in_place
         });
         if let Ok((graph, true)) = recording {
             return Some(graph);
