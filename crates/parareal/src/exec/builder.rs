@@ -219,7 +219,7 @@ impl<L> ExecutorBuilder<L> {
     /// A forward and backward pass must launch the same work in each step and read nothing from the device. A layer that reads, or
     /// draws random numbers from [`crate::nn`], ends the second step with
     /// [`ExecError::LaunchGraphs`]. Random numbers of Burn's own layers, such as `burn::nn::Dropout`, are not detected:
-    /// each step would repeat them.
+    /// each step would repeat them. So would an optimizer around `Sgd` that computes with the learning rate itself.
     ///
     /// It takes more memory, because the memory of a graph is not available to anything else. It cannot be combined with
     /// [`Self::recompute`], several [`replicas`](Self::replicas) or [micro-batches](Self::accumulate). Workers execute their

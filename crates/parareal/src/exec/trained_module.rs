@@ -248,9 +248,15 @@ where
         optimizer::write(self.fresh.clone(), self.module(), state.tensors()).map(|_| ())
     }
 
-    /// Replaces the state of the optimizer with what [`Self::read`] returned.
+    /// Replaces the module with a copy, and the state of the optimizer with what [`Self::read`] returned.
     #[cfg(feature = "cube")]
-    pub(super) fn restore_optimizer(&mut self, state: Vec<NamedTensor>) -> Result<(), ExecError> {
+    pub(super) fn restore(
+        &mut self,
+        module: Subnetwork<C, U, F, H>,
+        state: Vec<NamedTensor>,
+    ) -> Result<(), ExecError> {
+        self.module = Some(module);
+        self.discard_gradients();
         let state = state.into_iter().map(|tensor| (tensor.name, tensor.data)).collect();
         self.optimizer = optimizer::write(self.fresh.clone(), self.module(), &state)?;
         Ok(())

@@ -12,7 +12,8 @@
 //! - From then on, a step copies its input, its target and the messages that it receives to the memory that the graphs read, replays
 //!   the graphs, and copies what they leave: the output and messages.
 //! - The update is recorded in the step after that, if the ones before have shown that the optimizer computes it in place and reads
-//!   the learning rate from memory. Otherwise it is executed in each step, with copies of the gradients.
+//!   the learning rate from memory. Otherwise it is executed in each step, with copies of the gradients, and of the parameters if it
+//!   creates others.
 //!
 //! A graph uses the memory of its tensors, whatever these contain. So copies of results are handed out, never the tensors of the
 //! recording, which the next replay overwrites. Running statistics are the exception: the module holds those of the recording, and
@@ -48,24 +49,30 @@ pub(super) struct LaunchGraphs<N: Coarsen> {
     state: State<N>,
     /// The learning rate and the factor of gradients for recorded updates. Created by the first update, on the worker's thread.
     scales: Option<UpdateScales>,
-    /// The number of subnetworks whose update in the latest step was in place.
+    /// The number of subnetworks that were updated in the latest step.
+    updated: usize,
+    /// The number of those whose update was in place.
     updated_in_place: usize,
     /// The number of recordings in a row that were used once or never, because tensors of the module moved.
     short_lived: usize,
-    /// True if there was such a recording, so that updates seem to create tensors.
+    /// True if there was such a recording, probably because updates create tensors.
     copies_parameters: bool,
+    /// True if gradients have been clipped.
+    clips: bool,
+    /// True if the recording of an update has failed.
+    executes_updates: bool,
 }
 
-/// The largest number of such recordings.
+/// The largest number of short-lived recordings in a row.
 const MAX_SHORT_LIVED: usize = 3;
 
 /// The launches of the next step.
 enum State<N: Coarsen> {
-    /// Are executed, and leave the memory that a recording needs.
+    /// Launches that are executed, and leave the memory that a recording needs.
     Unprepared,
-    /// Are recorded, if the batch has the shape of the last one.
+    /// Launches that are recorded, if the batch has the shape of the last one.
     Prepared(Prepared<N>),
-    /// Are replayed, if the batch has the shape of the recorded one.
+    /// Launches that are replayed, if the batch has the shape of the recorded one.
     Recorded(Box<RecordedStep<N>>),
 }
 
@@ -89,7 +96,9 @@ enum Fit {
     OtherBatch,
     /// The target does not fit the output. The step finds that out when it is executed.
     WrongTarget,
-    /// Tensors of the module are in other memory, or the gradients were not clipped.
+    /// The norm of the gradients, which clipping needs, was not recorded.
+    NoNorm,
+    /// Tensors of the module are in other memory.
     OtherModule,
 }
 
@@ -100,15 +109,19 @@ impl<N: Coarsen> LaunchGraphs<N> {
             device,
             state,
             scales: None,
+            updated: 0,
             updated_in_place: 0,
             short_lived: 0,
             copies_parameters: false,
+            clips: false,
+            executes_updates: false,
         }
     }
 
     /// Forgets the recording, because tensors that it uses are about to be replaced.
     pub(super) fn reset(&mut self) {
         self.state = State::Unprepared;
+        (self.short_lived, self.copies_parameters) = (0, false);
     }
 
     /// Returns true if the next step, or its update, may be recorded.
@@ -128,6 +141,7 @@ impl<N: Coarsen> LaunchGraphs<N> {
         let Some(scales) = &mut self.scales else { return trained.update(update) };
         scales.set(update.learning_rate, 1.0);
         let ((), updates) = scales.scope(|| trained.update_parameters(update.learning_rate));
+        self.updated += 1;
         if updates == trained.all_in_place() {
             self.updated_in_place += 1;
         }
@@ -231,6 +245,8 @@ where
         };
         let shape = Shape::of(batch);
         let is_in_place = std::mem::take(&mut graphs.updated_in_place) == self.subnetworks.len();
+        let has_updated = std::mem::take(&mut graphs.updated) > 0;
+        graphs.clips |= update.clip_norm.is_some();
         let state = std::mem::replace(&mut graphs.state, State::Unprepared);
         let mut averages = self.subnetworks.iter().map(|own| own.trained.has_average());
         if update.average_decay.is_some() && !averages.all(|has_average| has_average) {
@@ -248,8 +264,14 @@ where
             },
             State::Recorded(recorded) => recorded,
         };
-        if recorded.update.is_pending() {
-            self.record_update(graphs, &mut recorded, update.learning_rate, is_in_place);
+        if recorded.update.is_pending() && has_updated {
+            let recorded_update =
+                self.record_update(graphs, &mut recorded, update.learning_rate, is_in_place);
+            if recorded_update.is_err() {
+                graphs.executes_updates = true;
+                drop(recorded);
+                return graphs.prepare(shape, Vec::new(), 0).map(|()| false);
+            }
         }
         match self.begin_replay(step, &mut recorded)? {
             Fit::Fits => {
@@ -261,7 +283,10 @@ where
                 recorded.was_skipped = true;
                 graphs.state = State::Recorded(recorded);
             }
-            Fit::OtherBatch => graphs.prepare(shape, Vec::new(), 0)?,
+            Fit::OtherBatch | Fit::NoNorm => {
+                drop(recorded);
+                graphs.prepare(shape, Vec::new(), 0)?;
+            }
             Fit::OtherModule => {
                 let is_short_lived = recorded.replays <= 1;
                 graphs.copies_parameters |= is_short_lived;

@@ -54,11 +54,11 @@ pub(super) struct RecordedStep<N: Coarsen> {
 
 /// The update of a recorded step.
 pub(super) enum RecordedUpdate {
-    /// Is executed, and recorded once it is in place. Contains the number of steps in which it was not.
+    /// An update that is executed, and recorded once it is in place. Contains the number of steps in which it was not.
     Pending(usize),
-    /// Is executed in each step.
+    /// An update that is executed in each step.
     Executed,
-    /// Is replayed.
+    /// An update that is replayed.
     Graph(LaunchGraph),
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use burn::module::ParamId;
+use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate, prepare};
 use parareal_text::panic_message;
@@ -15,25 +15,27 @@ use super::super::gradient_clipping;
 use super::super::link::Link;
 use super::super::loss::Loss;
 use super::super::program::{Message, Operation};
+use super::super::running_statistics;
 use super::super::state_kind::StateKind;
 use super::super::step::{Step, StepOf};
 use super::super::step_failure::StepFailure;
 use super::super::subnetwork_runner::SubnetworkRunner;
+use super::super::trained_module::TrainedModule;
 use super::super::worker::Worker;
 use super::memory::{ModuleMemory, Replaced, copied, of_gradients, of_value, register_gradients};
 use super::recorded::{
     Group, RecordedParameters, RecordedStatistic, RecordedStep, RecordedSubnetwork, RecordedUpdate,
 };
 use super::{LaunchGraphs, Prepared};
-use crate::net::{Coarsen, Value};
+use crate::net::{Coarsen, SubnetworkOf, Value};
 use crate::random;
 
 /// The number of recordings that may fail in addition to one for each graph that has been recorded before the failure: a graph may
 /// need memory that the graphs before it have made unavailable.
 const MORE_FAILURES: usize = 2;
 
-/// The number of steps after a recording in which the update may be elsewhere than in place, before it is executed in each step. The
-/// first update of an optimizer creates its state.
+/// The number of steps after a recording in which the update may not be in place, before it is executed in each step. The first
+/// update of an optimizer creates its state.
 const UPDATE_ATTEMPTS: usize = 3;
 
 /// The reason why a step was not recorded.
@@ -57,6 +59,10 @@ struct RecordedEnd {
     squares: Option<Tensor<1>>,
     subnetworks: Vec<RecordedSubnetwork>,
 }
+
+/// An update that cannot be recorded.
+#[derive(Debug)]
+pub(super) struct NotRecorded;
 
 /// The memory of a module's buffers.
 type BufferMemory = HashMap<ParamId, TensorMemory>;
@@ -85,7 +91,7 @@ where
         // Their memory is available again, and so is what the last step has allocated in its place.
         drop(partial);
         let mut groups = Vec::new();
-        match self.record(step, received, graphs.copies_parameters, &mut groups) {
+        match self.record(step, received, graphs, &mut groups) {
             Ok(recorded) => Ok(Some(recorded)),
             Err(Refusal::Device(_)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
@@ -101,9 +107,10 @@ where
         &mut self,
         step: &StepOf<N, L>,
         received: Vec<(Message, N::State)>,
-        copies_parameters: bool,
+        graphs: &LaunchGraphs<N>,
         groups: &mut Vec<Group>,
     ) -> Result<RecordedStep<N>, Refusal> {
+        let LaunchGraphs { clips, copies_parameters, executes_updates, .. } = *graphs;
         if self.subnetworks.iter().any(|subnetwork| subnetwork.trained.shares_parameters()) {
             return Err("a parameter occurs several times, and moves in each update".into());
         }
@@ -132,7 +139,6 @@ where
             false => Err("a layer draws random numbers, which each replay would repeat".into()),
         };
         let result = result.and_then(|sent| {
-            let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
             let RecordedEnd { graph: end, squares, subnetworks } =
                 self.record_end(&buffers, clips, copies_parameters)?;
             let head = recorded.loss.take().zip(recorded.outputs.pop());
@@ -153,7 +159,10 @@ where
                 head,
                 clips,
                 squares,
-                update: RecordedUpdate::Pending(0),
+                update: match executes_updates {
+                    true => RecordedUpdate::Executed,
+                    false => RecordedUpdate::Pending(0),
+                },
                 replays: 0,
                 is_untouched: false,
                 subnetworks,
@@ -164,6 +173,10 @@ where
             subnetwork.discard_step();
         }
         if result.is_err() {
+            // Updates of running statistics that are not merged would replace what is restored.
+            for subnetwork in &self.subnetworks {
+                running_statistics::merge(subnetwork.trained.module());
+            }
             // The device refuses to read memory that a failed recording would have written.
             self.restore_buffers(originals);
         }
@@ -293,66 +306,75 @@ where
     }
 
     /// Records the update of all parameters, if the latest one was in place.
+    ///
+    /// # Errors
+    /// If it cannot be recorded. Parameters and optimizers then have the same values as before, in other memory.
     pub(super) fn record_update(
         &mut self,
         graphs: &mut LaunchGraphs<N>,
         recorded: &mut RecordedStep<N>,
         learning_rate: f64,
         is_in_place: bool,
-    ) {
-        let RecordedUpdate::Pending(steps) = &mut recorded.update else { return };
+    ) -> Result<(), NotRecorded> {
+        let RecordedUpdate::Pending(steps) = &mut recorded.update else { return Ok(()) };
         let has_turn = self.takes_turns || self.program.workers().len() == 1;
         *steps += 1;
-        if has_turn && is_in_place {
-            let graph = self.update_graph(graphs, recorded, learning_rate);
-            recorded.update = graph.map_or(RecordedUpdate::Executed, RecordedUpdate::Graph);
-        } else if *steps > UPDATE_ATTEMPTS {
-            recorded.update = RecordedUpdate::Executed;
-        } else {
+        let may_stay = *steps <= UPDATE_ATTEMPTS;
+        if has_turn && is_in_place && self.has_parameters_of(recorded) {
+            let graph = self.update_graph(graphs, recorded, learning_rate)?;
+            recorded.update = RecordedUpdate::Graph(graph);
+        } else if may_stay {
             // What the next update needs is kept for its recording. Without that, the recording may fail.
             let _ = prepare(&self.device);
+        } else {
+            recorded.update = RecordedUpdate::Executed;
         }
+        Ok(())
     }
 
-    /// Returns the graph of the update of all parameters. Returns `None` if it cannot be recorded; parameters and optimizers then
-    /// have the same values as before, in other memory.
+    /// Returns the graph of the update of all parameters.
     fn update_graph(
         &mut self,
         graphs: &mut LaunchGraphs<N>,
         recorded: &RecordedStep<N>,
         learning_rate: f64,
-    ) -> Option<LaunchGraph> {
-        let scales = graphs.scales.as_mut().filter(|_| self.has_parameters_of(recorded))?;
+    ) -> Result<LaunchGraph, NotRecorded> {
+        let scales = graphs.scales.as_mut().ok_or(NotRecorded)?;
         scales.set(learning_rate, 1.0);
-        // The device refuses to read memory that a failed recording would have written.
-        let trained = self.subnetworks.iter().map(|subnetwork| &subnetwork.trained);
-        let state = trained.map(|trained| {
+        // The device refuses to read memory that a failed recording would have written. The copies share no parameter with the
+        // module, which would keep the update from being in place.
+        let copied = |trained: &TrainedModule<SubnetworkOf<N>>| {
             let optimizer = trained.read(StateKind::Optimizer).ok()?;
-            Some((ModuleMemory::of(trained.module())?.copied_parameters(), optimizer))
-        });
-        let state: Vec<_> = state.collect::<Option<_>>()?;
+            let parameters = ModuleMemory::of(trained.module())?.copied_parameters();
+            Some((trained.module().clone().map(&mut Replaced(parameters)), optimizer))
+        };
+        let trained = self.subnetworks.iter().map(|subnetwork| copied(&subnetwork.trained));
+        let state: Vec<_> = trained.collect::<Option<_>>().ok_or(NotRecorded)?;
         for (subnetwork, own) in self.subnetworks.iter_mut().zip(&recorded.subnetworks) {
             let (module, gradients) = subnetwork.trained.parts();
             register_gradients(module, own.gradients.iter().cloned().collect(), gradients);
         }
         let subnetworks = &mut self.subnetworks;
-        let recording = LaunchGraph::record(&self.device, || {
-            let mut is_in_place = true;
-            for SubnetworkRunner { trained, .. } in subnetworks {
-                let ((), updates) = scales.scope(|| trained.update_parameters(learning_rate));
-                is_in_place &= updates == trained.all_in_place();
-            }
-            is_in_place
+        let update = AssertUnwindSafe(|| {
+            LaunchGraph::record(&self.device, || {
+                let mut is_in_place = true;
+                for SubnetworkRunner { trained, .. } in subnetworks {
+                    let ((), updates) = scales.scope(|| trained.update_parameters(learning_rate));
+                    is_in_place &= updates == trained.all_in_place();
+                }
+                is_in_place
+            })
         });
-        if let Ok((graph, true)) = recording {
-            return Some(graph);
+        if let Ok(Ok((graph, true))) = catch_unwind(update)
+            && self.has_parameters_of(recorded)
+        {
+            return Ok(graph);
         }
-        for (subnetwork, (parameters, optimizer)) in self.subnetworks.iter_mut().zip(state) {
-            subnetwork.trained.map_module(&mut Replaced(parameters));
-            let restored = subnetwork.trained.restore_optimizer(optimizer);
+        for (subnetwork, (module, optimizer)) in self.subnetworks.iter_mut().zip(state) {
+            let restored = subnetwork.trained.restore(module, optimizer);
             restored.expect("state that was just read can be written");
         }
-        None
+        Err(NotRecorded)
     }
 
     /// Gives the buffers of each subnetwork memory that nothing else refers to. Returns this memory and what they had before.

@@ -47,7 +47,7 @@ where
         let Some((own_input, own_target)) = copies else { return Ok(Fit::OtherBatch) };
         let clips = step.update.is_some_and(|update| update.clip_norm.is_some());
         if clips && !recorded.clips {
-            return Ok(Fit::OtherModule);
+            return Ok(Fit::NoNorm);
         }
         // Graphs compute with any target, and labels are indices that kernels do not check.
         let mut head = recorded.head.iter();
