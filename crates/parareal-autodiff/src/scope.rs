@@ -1,11 +1,11 @@
-//! State of a scope on the current thread.
+//! State of a scope on the current thread, for crates that add operations.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
 /// Runs a computation with `state` in the cell. Returns its result and the state after it. The state of the surrounding scope
 /// is restored, even after a panic.
-pub(crate) fn within<T: 'static, R>(
+pub fn within<T: 'static, R>(
     cell: &'static LocalKey<RefCell<Option<T>>>,
     state: T,
     compute: impl FnOnce() -> R,

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-use parareal_autodiff::{GraphBackend, Launches, postpone};
+use parareal_autodiff::{GraphBackend, Launches, postpone, within};
 
 use super::memory::{TensorMemory, copy};
 use super::tensors::{constant, empty_like, unwrapped};
@@ -71,22 +71,11 @@ impl UpdateScales {
     /// Runs updates. Those of [`Sgd`] on this thread with the learning rate that was [set](Self::set) read it, and the factor, from
     /// here. Returns the result, and the number of these updates.
     pub fn scope<R>(&self, update: impl FnOnce() -> R) -> (R, ScaledUpdates) {
-        struct Restore(Option<Scope>);
-
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                SCOPE.set(self.0.take());
-            }
-        }
-
         let memory = self.memory.values().clone();
         let learning_rate = self.values[0];
         let scope = Scope { memory, learning_rate, updates: ScaledUpdates::default() };
-        let restore = Restore(SCOPE.replace(Some(scope)));
-        let result = update();
-        let updates = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.updates));
-        drop(restore);
-        (result, updates.unwrap_or_default())
+        let (result, scope) = within(&SCOPE, scope, update);
+        (result, scope.map(|scope| scope.updates).unwrap_or_default())
     }
 }
 
@@ -279,13 +268,7 @@ fn sgd_kernel(
     #[comptime] keeps_velocity: bool,
     #[comptime] nesterov: bool,
 ) {
-    #[unroll]
-    for number in 0..count {
-        if CUBE_POS_Y as usize == number {
-            let step = steps.index_mut(number);
-            update(step, learning_rate, 1.0, momentum, is_first, keeps_velocity, nesterov);
-        }
-    }
+    update_own(steps, learning_rate, 1.0, momentum, count, is_first, keeps_velocity, nesterov);
 }
 
 /// As [`sgd_kernel`], with [`UpdateScales`].
@@ -299,11 +282,26 @@ fn scaled_sgd_kernel(
     #[comptime] keeps_velocity: bool,
     #[comptime] nesterov: bool,
 ) {
+    update_own(steps, scales[0], scales[1], momentum, count, is_first, keeps_velocity, nesterov);
+}
+
+/// Updates the parameter of this block.
+#[cube]
+fn update_own(
+    steps: &mut Sequence<Step>,
+    learning_rate: f32,
+    factor: f32,
+    momentum: f32,
+    #[comptime] count: usize,
+    #[comptime] is_first: bool,
+    #[comptime] keeps_velocity: bool,
+    #[comptime] nesterov: bool,
+) {
     #[unroll]
     for number in 0..count {
         if CUBE_POS_Y as usize == number {
             let step = steps.index_mut(number);
-            update(step, scales[0], scales[1], momentum, is_first, keeps_velocity, nesterov);
+            update(step, learning_rate, factor, momentum, is_first, keeps_velocity, nesterov);
         }
     }
 }

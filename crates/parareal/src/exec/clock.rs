@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileToken};
+use burn::backend::ProfileDuration;
 use burn::tensor::Device;
 
 use super::device::is_cpu;
+use super::stamp::Stamp;
 use super::trace::{ExecutedInstruction, WorkerTrace};
 use crate::timeline::{Activity, Span};
 
@@ -87,7 +88,7 @@ struct Open {
     activity: Activity,
     begin: Instant,
     /// The stamp in the device's queue.
-    stamp: Option<ProfileToken>,
+    stamp: Option<Stamp>,
 }
 
 struct Closed {
@@ -104,7 +105,7 @@ impl Clock {
 
     /// Starts a step and discards the records of an abandoned one.
     pub(super) fn start(&mut self) {
-        self.abandon();
+        self.open = None;
         self.closed.clear();
         self.instructions.clear();
         self.epoch = Instant::now();
@@ -158,11 +159,8 @@ impl Clock {
             return;
         }
         self.pause();
-        let stamp = match is_cpu(&self.device) {
-            true => None,
-            // The host's clock is used if the device cannot measure times.
-            false => Dispatch::profile_start(self.device.as_dispatch()).ok().flatten(),
-        };
+        // The host's clock is used if the device cannot measure times.
+        let stamp = Stamp::new(&self.device);
         self.open = Some(Open { subnetwork, activity, begin: Instant::now(), stamp });
     }
 
@@ -177,11 +175,7 @@ impl Clock {
     /// Ends the current activity, if there is one, and records it.
     fn pause(&mut self) {
         let Some(Open { subnetwork, activity, begin, stamp }) = self.open.take() else { return };
-        let measured = stamp.and_then(|stamp| {
-            // Operations that Burn holds back for fusion belong to this activity.
-            let options = ProfileOptions::default().flush();
-            Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
-        });
+        let measured = stamp.and_then(Stamp::end);
         let record = Record { subnetwork, activity, begin, end: Instant::now() };
         self.closed.push(Closed { record, measured });
     }
@@ -209,19 +203,6 @@ impl Clock {
         let activities = activities.collect();
         let (begin, instructions) = (Some(self.begin), std::mem::take(&mut self.instructions));
         StepTimes { activities, begin, instructions }
-    }
-
-    /// Discards the current activity, if there is one.
-    fn abandon(&mut self) {
-        if let Some(stamp) = self.open.take().and_then(|open| open.stamp) {
-            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
-        }
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        self.abandon();
     }
 }
 

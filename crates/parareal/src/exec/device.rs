@@ -12,7 +12,7 @@ pub fn passes_states_directly(device: &Device) -> bool {
 
 /// Returns true for the CPU, which executes an operation before its call returns. Other devices
 /// execute submitted work later.
-pub(crate) fn is_cpu(device: &Device) -> bool {
+pub(super) fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 

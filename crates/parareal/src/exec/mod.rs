@@ -74,6 +74,7 @@ mod reducer;
 mod running_statistics;
 mod sequential;
 mod shared_parameters;
+mod stamp;
 mod state_kind;
 mod statistics_sum;
 mod step;
@@ -106,6 +107,6 @@ pub use subnetwork_time::SubnetworkTime;
 pub use trace::{ExecutedInstruction, WorkerTrace};
 pub use update::Update;
 
-pub(crate) use device::is_cpu;
 pub(crate) use program::{Message, Moment, Simulation, TimingModel, segments};
+pub(crate) use stamp::Stamp;
 pub(crate) use trained_module::TrainedModule;

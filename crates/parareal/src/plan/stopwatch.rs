@@ -1,11 +1,11 @@
 use std::time::Instant;
 
-use burn::backend::{Backend, Dispatch, ProfileDuration, ProfileOptions, ProfileToken};
+use burn::backend::ProfileDuration;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
 use super::cost::Cost;
-use crate::exec::{Loss, TrainedModule, Update, is_cpu};
+use crate::exec::{Loss, Stamp, TrainedModule, Update};
 use crate::net::{Activation, Coarsen, Layer, SubnetworkOf, Value};
 
 /// Repeated measurements of a time, in seconds.
@@ -111,7 +111,8 @@ pub struct SubnetworkTiming {
 /// A stopwatch for modules.
 ///
 /// Modules run on the thread pool of the calling thread. Before the measurements there are a few untimed
-/// warm-up runs. Times on a GPU are those of its own clock, between stamps in its queue, so that the host submits work ahead as in a step.
+/// warm-up runs. Times on a GPU are those of its own clock, between stamps in its queue, so that the host submits work
+/// ahead as in a step.
 #[derive(Clone)]
 pub struct Stopwatch {
     /// The optimizer that updates the parameters. It runs with a learning rate of zero.
@@ -276,7 +277,7 @@ struct Clock {
     device: Device,
     since: Instant,
     /// The stamp of the device's clock at the beginning of the lap; `None` if it has none.
-    stamp: Option<ProfileToken>,
+    stamp: Option<Stamp>,
     laps: Vec<(Part, Lap)>,
 }
 
@@ -290,17 +291,13 @@ impl Clock {
     fn start(device: &Device) -> Self {
         // A device that cannot be synchronized has no pending work.
         let _ = device.sync();
-        let stamp = stamp(device);
+        let stamp = Stamp::new(device);
         Self { device: device.clone(), since: Instant::now(), stamp, laps: Vec::new() }
     }
 
     /// Adds the time since the last lap. Waits until the device has finished its work if it has no clock.
     fn lap(&mut self, part: Part) {
-        let measured = self.stamp.take().and_then(|stamp| {
-            let options = ProfileOptions::default().flush();
-            Dispatch::profile_end(self.device.as_dispatch(), stamp, options).ok()
-        });
-        let lap = match measured {
+        let lap = match self.stamp.take().and_then(Stamp::end) {
             Some(duration) => Lap::Stamps(duration, self.since.elapsed().as_secs_f64()),
             None => {
                 let _ = self.device.sync();
@@ -308,7 +305,7 @@ impl Clock {
             }
         };
         self.laps.push((part, lap));
-        self.stamp = stamp(&self.device);
+        self.stamp = Stamp::new(&self.device);
         self.since = Instant::now();
     }
 
@@ -318,30 +315,13 @@ impl Clock {
     }
 
     /// Waits until the device has finished its work, and returns the times in seconds.
-    fn finish(mut self) -> Vec<(Part, f64)> {
+    fn finish(self) -> Vec<(Part, f64)> {
         let seconds = |lap| match lap {
             Lap::Seconds(seconds) => seconds,
             Lap::Stamps(duration, submitted) => pollster::block_on(duration.resolve())
                 .map_or(submitted, |ticks| ticks.duration().as_secs_f64()),
         };
-        let laps = std::mem::take(&mut self.laps);
-        laps.into_iter().map(|(part, lap)| (part, seconds(lap))).collect()
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        if let Some(stamp) = self.stamp.take() {
-            Dispatch::profile_abandon(self.device.as_dispatch(), stamp);
-        }
-    }
-}
-
-/// Queues a stamp of the device's clock; `None` on the CPU, and on devices that have none.
-fn stamp(device: &Device) -> Option<ProfileToken> {
-    match is_cpu(device) {
-        true => None,
-        false => Dispatch::profile_start(device.as_dispatch()).ok().flatten(),
+        self.laps.into_iter().map(|(part, lap)| (part, seconds(lap))).collect()
     }
 }
 

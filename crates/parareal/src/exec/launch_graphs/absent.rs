@@ -1,4 +1,4 @@
-//! Without the feature `cube` there is no device whose launches can be recorded.
+//! Launch graphs without the feature `cube`, where no device can record launches.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;

@@ -324,7 +324,7 @@ where
             let graph = self.update_graph(graphs, recorded, learning_rate)?;
             recorded.update = RecordedUpdate::Graph(graph);
         } else if may_stay {
-            // What the next update needs is kept for its recording. Without that, the recording may fail.
+            // The device keeps the buffers of this step's update for the recording in the next one, which may fail without them.
             let _ = prepare(&self.device);
         } else {
             recorded.update = RecordedUpdate::Executed;
