@@ -6,6 +6,7 @@ use burn::tensor::{Device, TensorData};
 use clap::Args;
 use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind};
 use parareal::net::NamedTensor;
+use parareal_models::Precision;
 use serde_json::{Value, json};
 
 use crate::device::Named;
@@ -29,6 +30,9 @@ pub(crate) struct Agree {
     /// Training steps.
     #[arg(long, default_value_t = 5)]
     steps: usize,
+    /// Precision of states on the device: f32 or bf16. The CPU's are 32-bit floats.
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// Learning rate.
     #[arg(long, default_value_t = 0.01)]
     learning_rate: f64,
@@ -59,6 +63,7 @@ impl Agree {
             "depth": self.depth,
             "batch_size": self.batch_size,
             "steps": self.steps,
+            "precision": self.precision.to_string(),
             "tolerance": self.tolerance,
             "agrees": agrees,
             "networks": rows,
@@ -69,12 +74,14 @@ impl Agree {
 
     fn compare(&self, subnetworks: usize, device: &Device, launch_graphs: bool) -> Result<Value> {
         let coarse_unit = "basic".parse()?;
-        let network = Network { depth: self.depth, subnetworks, coarse_unit };
+        let network =
+            |precision| Network { depth: self.depth, subnetworks, coarse_unit, precision };
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
-        let mut expected = builder.clone().sequential().threads(1).start(network.build()?)?;
+        let mut expected =
+            builder.clone().sequential().threads(1).start(network(Precision::F32).build()?)?;
         let builder = builder.devices([device.clone()]).workers(1);
         let builder = if launch_graphs { builder.launch_graphs() } else { builder };
-        let mut found = builder.start(network.build()?)?;
+        let mut found = builder.start(network(self.precision).build()?)?;
 
         let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;
         let mut batches = batches.into_iter();

@@ -110,6 +110,7 @@ impl Step {
             "depth": self.network.depth,
             "subnetworks": self.network.subnetworks,
             "coarse_unit": self.network.coarse_unit.to_string(),
+            "precision": self.network.precision.to_string(),
             "batch_size": self.batch_size,
             "workers": self.workers,
             "replayed_steps": replayed,

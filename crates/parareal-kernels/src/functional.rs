@@ -285,7 +285,7 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
 /// [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`projected_residual`] are fused.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     #[cfg(feature = "cube")]
-    if cube::is_fused(tensor) {
+    if cube::is_fused_state(tensor) {
         return true;
     }
     flex::is_fused_state(tensor)

@@ -8,13 +8,14 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops};
 use burn::tensor::Tensor;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 use parareal_autodiff::{is_deferring, record, replica_sum};
 
 use super::forward::{Convolution, forward};
 use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
 use super::late_gradients::defer_weights;
+use super::matrices::MatrixInstruction;
 use super::norm_gradient::{
     NormGradient, norm_gradient, norm_gradient_lengths, normalized_input_gradient,
 };
@@ -41,7 +42,7 @@ pub(crate) fn chain(
         return None;
     }
     // All operands are converted first, so that nothing is computed if one of them is not supported.
-    let Operand { mut values, node } = Operand::new(input)?;
+    let Operand { mut values, node } = Operand::state(input)?;
     let geometries = geometries(input, layers, residual)?;
     let scale = Scale::of(&values.client);
     let least = Tile::tall(scale, usize::MAX).rows;
@@ -49,7 +50,8 @@ pub(crate) fn chain(
     let batch = input.dims()[0];
     let operands = layers.iter().map(Operands::new).collect::<Option<Vec<_>>>()?;
     let other = match residual {
-        Residual::Tensor(other) => Some(Operand::new(*other)?),
+        Residual::Tensor(other) if other.dtype() == input.dtype() => Some(Operand::state(*other)?),
+        Residual::Tensor(_) => return None,
         Residual::Projection(projection) => Some(Operand::new(&projection.weight)?),
         Residual::None | Residual::Input => None,
     };
@@ -67,6 +69,7 @@ pub(crate) fn chain(
         return None;
     }
 
+    let instruction = MatrixInstruction::for_states(&values.client, values.dtype);
     let adds_input = matches!(residual, Residual::Input);
     let mut skip = match (&other, residual) {
         (Some(other), Residual::Tensor(_)) => Some(other.values.clone()),
@@ -112,7 +115,8 @@ pub(crate) fn chain(
             nodes.extend([scale.node, shift.node]);
             SavedNorm { map: folded.map, is_batch }
         });
-        let layer = SavedLayer { shape, batch, input: values, weight: weight.values, norm };
+        let layer =
+            SavedLayer { shape, batch, input: values, weight: weight.values, norm, instruction };
         if let (Some(projection), 0) = (&projection, index) {
             skip = Some(forward(projection.convolution(&layer), None, false).0);
         }
@@ -177,7 +181,8 @@ impl<const N: usize> Backward<Cube, N> for ChainBackward {
         };
         let SavedChain { layers, adds_input, projection } = &*ops.state;
         let gradient = unwrapped(grads.consume::<Cube>(&ops.node));
-        let gradient = into_contiguous(gradient.expect("the node was recorded without fusion"));
+        let gradient = gradient.expect("the node was recorded without fusion");
+        let gradient = into_contiguous(cast(gradient, layers[0].input.dtype));
         let mut register = |id: Option<NodeId>, gradient: CubeTensor| {
             if let Some(id) = id {
                 grads.register::<Cube>(id, wrapped(gradient));

@@ -1,4 +1,5 @@
-//! The factors of products. Their values are computed from tensors in memory, where a product loads them.
+//! The factors of products. Their values are computed from tensors in memory, where a product loads them. States and their
+//! gradients consist of elements `E`; all other tensors, and all computations, are 32-bit floats.
 
 use cubecl::prelude::*;
 
@@ -60,9 +61,9 @@ pub(crate) fn normalized_gradient(
 /// The pixels that a convolution multiplies. For output pixel `pixel`, step `place · in_channels + channel` has an input value
 /// after normalization and ReLU. It is 0 outside of the image, for steps after the last, and for pixels after the last.
 #[derive(CubeType, CubeLaunch)]
-pub(crate) struct Convolved {
+pub(crate) struct Convolved<E: Float> {
     /// `[pixels of the input, in_channels]`.
-    input: Box<[f32]>,
+    input: Box<[E]>,
     /// The folded normalization.
     map: Box<[f32]>,
     /// Number of pixels in the output.
@@ -75,7 +76,7 @@ pub(crate) struct Convolved {
 }
 
 #[cube]
-impl Factor for Convolved {
+impl<E: Float> Factor for Convolved<E> {
     fn value(&self, pixel: usize, step: usize) -> f32 {
         let shape = comptime!(self.shape);
         let channels = comptime!(shape.in_channels);
@@ -100,7 +101,7 @@ impl Factor for Convolved {
                 index = (row * comptime!(shape.width) + x - padding) * channels + channel;
             }
             if is_inside {
-                let value = self.input[index];
+                let value = f32::cast_from(self.input[index]);
                 result = value;
                 if comptime!(self.normalized) {
                     result = relu(activation(value, &self.map, channel, channels));
@@ -135,11 +136,11 @@ impl Factor for Weight {
 
 /// The gradient of the output of a convolution. With `normalized`, it is that of a normalized value.
 #[derive(CubeType, CubeLaunch)]
-pub(crate) struct Along {
+pub(crate) struct Along<E: Float> {
     /// `[pixels of the output, out_channels]`.
-    gradient: Box<[f32]>,
+    gradient: Box<[E]>,
     /// The output itself.
-    values: Box<[f32]>,
+    values: Box<[E]>,
     /// See [`normalized_gradient`].
     coefficients: Box<[f32]>,
     /// Number of pixels in the output.
@@ -151,12 +152,12 @@ pub(crate) struct Along {
 }
 
 #[cube]
-impl Along {
+impl<E: Float> Along<E> {
     fn at(&self, index: usize, channel: usize) -> f32 {
         let channels = comptime!(self.channels);
-        let mut result = self.gradient[index];
+        let mut result = f32::cast_from(self.gradient[index]);
         if comptime!(self.normalized) {
-            let value = self.values[index];
+            let value = f32::cast_from(self.values[index]);
             result = normalized_gradient(result, value, &self.coefficients, channel, channels);
         }
         result
@@ -165,7 +166,7 @@ impl Along {
 
 /// The gradient of the output, in lines of a channel each.
 #[cube]
-impl Factor for Along {
+impl<E: Float> Factor for Along<E> {
     fn value(&self, channel: usize, pixel: usize) -> f32 {
         let channels = comptime!(self.channels);
         let mut result = 0.0f32;
@@ -179,8 +180,8 @@ impl Factor for Along {
 /// The pixels that an input gradient multiplies. For input pixel `pixel`, step `place · out_channels + channel` has the gradient
 /// of the output value that the input pixel reaches through this place of the kernel, or 0 without such an output value.
 #[derive(CubeType, CubeLaunch)]
-pub(crate) struct Reached {
-    along: Along,
+pub(crate) struct Reached<E: Float> {
+    along: Along<E>,
     /// Number of pixels in the input.
     pixels: usize,
     #[cube(comptime)]
@@ -188,7 +189,7 @@ pub(crate) struct Reached {
 }
 
 #[cube]
-impl Factor for Reached {
+impl<E: Float> Factor for Reached<E> {
     fn value(&self, pixel: usize, step: usize) -> f32 {
         let shape = comptime!(self.shape);
         let channels = comptime!(shape.out_channels);
@@ -253,12 +254,12 @@ impl Factor for TransposedWeight {
 
 /// The pixels of a convolution as the second factor of a weight gradient: lines are steps of its depth, and steps are pixels.
 #[derive(CubeType, CubeLaunch)]
-pub(crate) struct ConvolvedByStep {
-    convolved: Convolved,
+pub(crate) struct ConvolvedByStep<E: Float> {
+    convolved: Convolved<E>,
 }
 
 #[cube]
-impl Factor for ConvolvedByStep {
+impl<E: Float> Factor for ConvolvedByStep<E> {
     fn value(&self, step: usize, pixel: usize) -> f32 {
         self.convolved.value(pixel, step)
     }

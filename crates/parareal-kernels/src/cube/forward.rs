@@ -3,11 +3,13 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::elements::launch_product;
 use super::factors::{Convolved, ConvolvedLaunch, Weight, WeightLaunch};
+use super::matrices::{FactorType, MatrixInstruction};
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::statistics::PartialMoments;
-use super::tensors::empty;
+use super::tensors::{empty, empty_state};
 use super::tile::{Scale, Tile, grid};
 
 /// The operands of a convolution.
@@ -22,6 +24,8 @@ pub(crate) struct Convolution<'a> {
     pub(crate) map: Option<&'a CubeTensor>,
     /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: &'a CubeTensor,
+    /// The instruction for products, where it fits.
+    pub(crate) instruction: Option<MatrixInstruction>,
 }
 
 impl Convolution<'_> {
@@ -31,7 +35,7 @@ impl Convolution<'_> {
     }
 
     /// The first factor of the forward pass.
-    pub(crate) fn convolved(&self) -> ConvolvedLaunch {
+    pub(crate) fn convolved<E: Float>(&self) -> ConvolvedLaunch<E> {
         let [input, map] =
             [self.input, self.map_or_any()].map(|tensor| tensor.clone().into_buffer_arg());
         ConvolvedLaunch::new(input, map, self.out_pixels(), self.shape, self.map.is_some())
@@ -64,41 +68,46 @@ pub(crate) fn forward(
     residual: Option<&CubeTensor>,
     measures: bool,
 ) -> (CubeTensor, Option<PartialMoments>) {
-    let Convolution { shape, batch, input, weight, .. } = convolution;
+    let Convolution { shape, batch, input, weight, instruction, .. } = convolution;
     let client = &input.client;
     let mut tile = Tile::tall(Scale::of(client), shape.out_channels);
     if shape.kernel > 1 && shape.in_channels > 128 {
-        // As in the input gradient: too few registers otherwise.
-        tile.depth = 8;
+        tile = tile.with_costly_places();
     }
+    let tile = tile.with_instruction(instruction);
     let pixels = convolution.out_pixels();
-    let output = empty(input, [batch, shape.out_height, shape.out_width, shape.out_channels]);
+    let output = [batch, shape.out_height, shape.out_width, shape.out_channels];
+    let output = empty_state(input, output);
     let moments =
         measures.then(|| PartialMoments::empty(input, shape.out_channels, tile.rows, pixels));
-    // Buffers that the kernel does not use are replaced by others. Those that are written have to be different.
+    // Buffers that the kernel does not use are replaced by others of the same type. Those that are written have to be different.
     let partial = moments.as_ref().map(|moments| moments.values.clone());
     let partial = partial.unwrap_or_else(|| empty(input, [1]));
     let variant = Variant { shape, tile, residual: residual.is_some(), moments: measures };
-    forward_kernel::launch(
-        client,
-        grid(pixels.div_ceil(tile.rows), shape.out_channels.div_ceil(tile.columns), 1),
-        tile.block(),
-        convolution.convolved(),
-        WeightLaunch::new(weight.clone().into_buffer_arg(), shape),
-        residual.unwrap_or(weight).clone().into_buffer_arg(),
-        output.clone().into_buffer_arg(),
-        partial.into_buffer_arg(),
-        variant,
+    launch_product!(
+        input.dtype,
+        tile,
+        forward_kernel(
+            client,
+            grid(pixels.div_ceil(tile.rows), shape.out_channels.div_ceil(tile.columns), 1),
+            tile.block(),
+            convolution.convolved(),
+            WeightLaunch::new(weight.clone().into_buffer_arg(), shape),
+            residual.unwrap_or(input).clone().into_buffer_arg(),
+            output.clone().into_buffer_arg(),
+            partial.into_buffer_arg(),
+            variant,
+        )
     );
     (output, moments)
 }
 
 #[cube(launch)]
-fn forward_kernel(
-    convolved: &Convolved,
+fn forward_kernel<E: Float, F: Float>(
+    convolved: &Convolved<E>,
     weight: &Weight,
-    residual: &[f32],
-    output: &mut [f32],
+    residual: &[E],
+    output: &mut [E],
     moments: &mut [f32],
     #[comptime] variant: Variant,
 ) {
@@ -107,7 +116,7 @@ fn forward_kernel(
     let pixels = output.len() / channels;
     let begin_row = CUBE_POS_X as usize * comptime!(tile.rows);
     let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
-    let mut results = product::<Convolved, Weight>(
+    let mut results = product::<Convolved<E>, Weight, F>(
         convolved,
         weight,
         begin_row,
@@ -129,9 +138,12 @@ fn forward_kernel(
                 let place = comptime!(i * tile.unit_columns + j);
                 let index = pixel * channels + channel;
                 if comptime!(variant.residual) {
-                    results[place] += residual[index];
+                    results[place] += f32::cast_from(residual[index]);
                 }
-                output[index] = results[place];
+                let value = E::cast_from(results[place]);
+                output[index] = value;
+                // Moments are those of the output as it is stored.
+                results[place] = f32::cast_from(value);
             }
         }
     }

@@ -1,14 +1,17 @@
 //! The gradient of a convolution's input: of the input itself, or `δ`, its gradient before the normalization, with the sums
 //! over pixels that the gradient of the normalization needs.
 
+use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::elements::launch_product;
 use super::factors::{
     AlongLaunch, INVERSE_STD, MEAN, Reached, ReachedLaunch, TransposedWeight,
     TransposedWeightLaunch, activation,
 };
 use super::forward::{Convolution, sum_of_column};
+use super::matrices::FactorType;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::Arena;
@@ -35,11 +38,12 @@ pub(crate) struct OutputNorm {
 }
 
 impl OutputGradient {
-    /// The gradient of the output of this convolution as a factor. Buffers that are not read are replaced by others.
-    pub(crate) fn along(&self, convolution: Convolution<'_>) -> AlongLaunch {
+    /// The gradient of the output of this convolution as a factor. Buffers that are not read are replaced by others of the
+    /// same type.
+    pub(crate) fn along<E: Float>(&self, convolution: Convolution<'_>) -> AlongLaunch<E> {
         let buffers = match &self.norm {
             Some(OutputNorm { values, coefficients }) => [&self.gradient, values, coefficients],
-            None => [&self.gradient; 3],
+            None => [&self.gradient, &self.gradient, convolution.weight],
         };
         let [gradient, values, coefficients] =
             buffers.map(|tensor| tensor.clone().into_buffer_arg());
@@ -70,45 +74,51 @@ pub(crate) fn input_gradient(
     gradient: &OutputGradient,
     other: Option<&CubeTensor>,
 ) -> (CubeTensor, Option<PartialSums>) {
-    let Convolution { shape, batch, input, map, weight } = convolution;
+    let Convolution { shape, batch, input, map, weight, instruction } = convolution;
     let client = &input.client;
     let mut tile = Tile::tall(Scale::of(client), shape.in_channels);
     if shape.kernel > 1 && shape.stride > 1 {
-        // Positions take many registers, so that fewer values are loaded at a time.
-        tile.depth = 8;
+        tile = tile.with_costly_places();
     }
+    let tile = tile.with_instruction(instruction);
     let pixels = convolution.in_pixels();
     let parts = pixels.div_ceil(tile.rows);
     // Without a normalization, the kernel does not write sums.
     let sums = if map.is_some() { [2, shape.in_channels, parts] } else { [1; 3] };
     let delta = [batch, shape.height, shape.width, shape.in_channels];
-    let mut arena = Arena::new(input, [delta.iter().product(), sums.iter().product()]);
-    let (delta, sums) = (arena.empty(delta), arena.empty(sums));
+    let len = |shape: &[usize]| shape.iter().product();
+    let lengths = [(input.dtype, len(&delta)), (DType::F32, len(&sums))];
+    let mut arena = Arena::with_types(input, lengths);
+    let (delta, sums) = (arena.empty_of(input.dtype, delta), arena.empty(sums));
     let variant = Variant { shape, tile, normalized: map.is_some(), adds: other.is_some() };
-    input_gradient_kernel::launch(
-        client,
-        grid(parts, shape.in_channels.div_ceil(tile.columns), 1),
-        tile.block(),
-        ReachedLaunch::new(gradient.along(convolution), pixels, shape),
-        TransposedWeightLaunch::new(weight.clone().into_buffer_arg(), shape),
-        input.clone().into_buffer_arg(),
-        convolution.map_or_any().clone().into_buffer_arg(),
-        other.unwrap_or(weight).clone().into_buffer_arg(),
-        delta.clone().into_buffer_arg(),
-        sums.clone().into_buffer_arg(),
-        variant,
+    launch_product!(
+        input.dtype,
+        tile,
+        input_gradient_kernel(
+            client,
+            grid(parts, shape.in_channels.div_ceil(tile.columns), 1),
+            tile.block(),
+            ReachedLaunch::new(gradient.along(convolution), pixels, shape),
+            TransposedWeightLaunch::new(weight.clone().into_buffer_arg(), shape),
+            input.clone().into_buffer_arg(),
+            convolution.map_or_any().clone().into_buffer_arg(),
+            other.unwrap_or(input).clone().into_buffer_arg(),
+            delta.clone().into_buffer_arg(),
+            sums.clone().into_buffer_arg(),
+            variant,
+        )
     );
     (delta, map.map(|_| PartialSums(sums)))
 }
 
 #[cube(launch)]
-fn input_gradient_kernel(
-    reached: &Reached,
+fn input_gradient_kernel<E: Float, F: Float>(
+    reached: &Reached<E>,
     weight: &TransposedWeight,
-    input: &[f32],
+    input: &[E],
     map: &[f32],
-    other: &[f32],
-    delta: &mut [f32],
+    other: &[E],
+    delta: &mut [E],
     sums: &mut [f32],
     #[comptime] variant: Variant,
 ) {
@@ -118,7 +128,7 @@ fn input_gradient_kernel(
     let pixels = delta.len() / channels;
     let begin_row = CUBE_POS_X as usize * comptime!(tile.rows);
     let begin_column = CUBE_POS_Y as usize * comptime!(tile.columns);
-    let mut results = product::<Reached, TransposedWeight>(
+    let mut results = product::<Reached<E>, TransposedWeight, F>(
         reached,
         weight,
         begin_row,
@@ -140,15 +150,19 @@ fn input_gradient_kernel(
                 let place = comptime!(i * tile.unit_columns + j);
                 let index = pixel * channels + channel;
                 if comptime!(variant.adds) {
-                    results[place] += other[index];
+                    results[place] += f32::cast_from(other[index]);
                 }
                 if comptime!(variant.normalized) {
                     // The same expression as in the forward pass, so that ReLU decides alike.
-                    if activation(input[index], map, channel, channels) <= 0.0f32 {
+                    let value = f32::cast_from(input[index]);
+                    if activation(value, map, channel, channels) <= 0.0f32 {
                         results[place] = 0.0f32;
                     }
                 }
-                delta[index] = results[place];
+                let value = E::cast_from(results[place]);
+                delta[index] = value;
+                // Sums are those of `δ` as it is stored.
+                results[place] = f32::cast_from(value);
             }
         }
     }
@@ -160,9 +174,9 @@ fn input_gradient_kernel(
 /// Writes the sums over each column of a tile of `δ`. `pixels` and `channels` are the numbers of rows and columns of the
 /// whole product.
 #[cube]
-fn write_sums(
+fn write_sums<E: Float>(
     results: &Array<f32>,
-    input: &[f32],
+    input: &[E],
     map: &[f32],
     sums: &mut [f32],
     pixels: usize,
@@ -190,7 +204,8 @@ fn write_sums(
                 if pixel < pixels {
                     let value = results[comptime!(i * tile.unit_columns + j)];
                     sum += value;
-                    product = fma(value, input[pixel * channels + channel] - mean, product);
+                    let from = f32::cast_from(input[pixel * channels + channel]);
+                    product = fma(value, from - mean, product);
                 }
             }
             product *= map[comptime!(INVERSE_STD * channels) + channel];

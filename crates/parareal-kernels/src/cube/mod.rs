@@ -1,8 +1,8 @@
 //! Fused operations for the devices of CubeCL: CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime.
 //!
-//! - `shape.rs`, `tile.rs`: the sizes that a kernel is compiled for.
-//! - `reduction.rs`, `product.rs`, `factors.rs`: what several kernels share. Sums have a fixed order everywhere, so results are
-//!   reproducible. There are no atomic operations.
+//! - `shape.rs`, `tile.rs`, `matrices.rs`, `elements.rs`: the sizes, instructions and element types that a kernel is compiled for.
+//! - `reduction.rs`, `product.rs`, `matrix_product.rs`, `factors.rs`: what several kernels share. Sums have a fixed order everywhere,
+//!   so results are reproducible. There are no atomic operations.
 //! - `statistics.rs`, `forward.rs`: the forward pass.
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
 //!   `cpu/backward.rs`.
@@ -11,7 +11,9 @@
 //! - `tensors.rs`: tensors as buffers. `operands.rs`, `chain.rs`, `saved_chain.rs`, `late_gradients.rs`, `remembered_moments.rs`: chains
 //!   of convolutions as nodes of Burn's automatic differentiation.
 //!
-//! All numbers are 32-bit floats, and indices within a tensor have 32 bits.
+//! States and their gradients consist of 32-bit floats or bfloat16. All other tensors and all computations are 32-bit floats, except
+//! that the factors of products of states in bfloat16 are rounded to bfloat16 where the device has instructions for such matrices.
+//! Indices within a tensor have 32 bits.
 //!
 //! On CubeCL's CPU runtime a block has one unit ([`tile::Scale`]), because units that wait for each other spin. Tests on WebGPU
 //! show whether units of a block wait for each other where they have to.
@@ -19,11 +21,14 @@
 #![allow(clippy::too_many_arguments, reason = "kernels have a parameter for each buffer and size")]
 
 mod chain;
+mod elements;
 mod factors;
 mod forward;
 pub(crate) mod graph;
 mod input_gradient;
 mod late_gradients;
+mod matrices;
+mod matrix_product;
 pub(crate) mod memory;
 mod norm_gradient;
 mod operands;
@@ -52,4 +57,4 @@ fn test_device() -> burn::tensor::Device {
 
 pub(crate) use chain::chain;
 pub(crate) use sgd::sgd_step;
-pub(crate) use tensors::is_fused;
+pub(crate) use tensors::{is_fused, is_fused_state};

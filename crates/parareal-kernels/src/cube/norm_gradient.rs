@@ -3,13 +3,14 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::elements::launch_for_states;
 use super::factors::{
     CENTER, COEFFICIENT_ROWS, CONSTANT, DELTA_FACTOR, FOLDED_ROWS, INPUT_FACTOR, INVERSE_STD, MEAN,
     SLOPE, normalized_gradient,
 };
 use super::input_gradient::PartialSums;
 use super::reduction::sum_over_units;
-use super::tensors::{Arena, empty};
+use super::tensors::{Arena, empty_state};
 use super::tile::{ELEMENTWISE_BLOCKS, Scale};
 
 /// The gradients of scale and shift, and the coefficients of the input gradient.
@@ -112,30 +113,33 @@ pub(crate) fn normalized_input_gradient(
     let units = Scale::of(&delta.client).elementwise_units();
     let blocks = len.div_ceil(units).min(ELEMENTWISE_BLOCKS);
     let [batch, height, width, _] = delta.meta.shape().dims();
-    let gradient = empty(delta, [batch, height, width, channels]);
-    input_kernel::launch(
-        &delta.client,
-        CubeCount::new_1d(blocks as u32),
-        CubeDim::new_1d(units as u32),
-        delta.clone().into_buffer_arg(),
-        values.clone().into_buffer_arg(),
-        coefficients.clone().into_buffer_arg(),
-        skip.unwrap_or(delta).clone().into_buffer_arg(),
-        gradient.clone().into_buffer_arg(),
-        channels,
-        blocks * units,
-        skip.is_some(),
+    let gradient = empty_state(delta, [batch, height, width, channels]);
+    launch_for_states!(
+        delta.dtype,
+        input_kernel(
+            &delta.client,
+            CubeCount::new_1d(blocks as u32),
+            CubeDim::new_1d(units as u32),
+            delta.clone().into_buffer_arg(),
+            values.clone().into_buffer_arg(),
+            coefficients.clone().into_buffer_arg(),
+            skip.unwrap_or(delta).clone().into_buffer_arg(),
+            gradient.clone().into_buffer_arg(),
+            channels,
+            blocks * units,
+            skip.is_some(),
+        )
     );
     gradient
 }
 
 #[cube(launch)]
-fn input_kernel(
-    delta: &[f32],
-    values: &[f32],
+fn input_kernel<E: Float>(
+    delta: &[E],
+    values: &[E],
     coefficients: &[f32],
-    skip: &[f32],
-    gradient: &mut [f32],
+    skip: &[E],
+    gradient: &mut [E],
     #[comptime] channels: usize,
     #[comptime] units: usize,
     #[comptime] adds_skip: bool,
@@ -143,12 +147,13 @@ fn input_kernel(
     let mut index = ABSOLUTE_POS;
     while index < gradient.len() {
         let channel = index % channels;
-        let mut result =
-            normalized_gradient(delta[index], values[index], coefficients, channel, channels);
+        let delta = f32::cast_from(delta[index]);
+        let value = f32::cast_from(values[index]);
+        let mut result = normalized_gradient(delta, value, coefficients, channel, channels);
         if comptime!(adds_skip) {
-            result += skip[index];
+            result += f32::cast_from(skip[index]);
         }
-        gradient[index] = result;
+        gradient[index] = E::cast_from(result);
         index += units;
     }
 }

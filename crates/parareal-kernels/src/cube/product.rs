@@ -2,6 +2,7 @@
 
 use cubecl::prelude::*;
 
+use super::matrix_product::matrix_product;
 use super::tile::Tile;
 
 /// A factor of a product: lines of values, which are the rows of the first factor and the columns of the second.
@@ -20,13 +21,40 @@ pub(crate) enum Order {
     Lines,
 }
 
+/// A tile's part of a factor in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Part {
+    /// Number of lines.
+    pub(crate) lines: usize,
+    /// Number of steps.
+    pub(crate) steps: usize,
+    pub(crate) order: Order,
+    /// Distance in shared memory between the lines, or 1.
+    pub(crate) line_stride: usize,
+    /// Distance in shared memory between the steps, or 1.
+    pub(crate) step_stride: usize,
+}
+
+impl Part {
+    /// Returns a part whose steps follow each other. They are one value further apart than there are lines, so that units that
+    /// write one step each use different banks.
+    fn by_step(tile: &Tile, lines: usize, order: Order) -> Self {
+        Self { lines, steps: tile.depth, order, line_stride: 1, step_stride: Tile::stride(lines) }
+    }
+
+    /// Number of values from the first to the last, with the space between them.
+    pub(crate) fn len(&self) -> usize {
+        1 + (self.lines - 1) * self.line_stride + (self.steps - 1) * self.step_stride
+    }
+}
+
 /// Returns this unit's results of a product over the steps from `begin` to `end`, in a tile that starts at these lines of both
-/// factors.
+/// factors. If the tile has an instruction, factors are rounded to `F`.
 ///
 /// Results are `unit_rows · unit_columns` values: the result of row `i` and column `j` belongs to row
 /// `first_row + i · units_down` and column `first_column + j · units_across` of the tile.
 #[cube]
-pub(crate) fn product<L: Factor, R: Factor>(
+pub(crate) fn product<L: Factor, R: Factor, F: Float>(
     left: &L,
     right: &R,
     begin_row: usize,
@@ -36,16 +64,34 @@ pub(crate) fn product<L: Factor, R: Factor>(
     #[comptime] orders: [Order; 2],
     #[comptime] tile: Tile,
 ) -> Array<f32> {
-    let rows = comptime!(tile.rows);
-    let columns = comptime!(tile.columns);
-    let mut left_part = Shared::<[f32]>::new_slice(comptime!(tile.depth * Tile::stride(tile.rows)));
-    let mut right_part =
-        Shared::<[f32]>::new_slice(comptime!(tile.depth * Tile::stride(tile.columns)));
+    if comptime!(tile.instruction.is_some()) {
+        matrix_product::<L, R, F>(left, right, begin_row, begin_column, begin, end, orders, tile)
+    } else {
+        unit_product::<L, R>(left, right, begin_row, begin_column, begin, end, orders, tile)
+    }
+}
+
+/// Computes [`product`], where each unit multiplies 32-bit floats.
+#[cube]
+fn unit_product<L: Factor, R: Factor>(
+    left: &L,
+    right: &R,
+    begin_row: usize,
+    begin_column: usize,
+    begin: usize,
+    end: usize,
+    #[comptime] orders: [Order; 2],
+    #[comptime] tile: Tile,
+) -> Array<f32> {
+    let rows = comptime!(Part::by_step(&tile, tile.rows, orders[0]));
+    let columns = comptime!(Part::by_step(&tile, tile.columns, orders[1]));
+    let mut left_part = Shared::<[f32]>::new_slice(comptime!(rows.len()));
+    let mut right_part = Shared::<[f32]>::new_slice(comptime!(columns.len()));
     let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
     let mut step = begin;
     while step < end {
-        load::<L>(left, &mut left_part, begin_row, step, rows, comptime!(orders[0]), tile);
-        load::<R>(right, &mut right_part, begin_column, step, columns, comptime!(orders[1]), tile);
+        load::<L, f32>(left, &mut left_part, begin_row, step, rows, tile);
+        load::<R, f32>(right, &mut right_part, begin_column, step, columns, tile);
         sync_cube();
         add_product(&left_part, &right_part, &mut results, tile);
         sync_cube();
@@ -56,28 +102,29 @@ pub(crate) fn product<L: Factor, R: Factor>(
 
 /// Loads a tile's part of a factor into shared memory.
 #[cube]
-fn load<F: Factor>(
-    factor: &F,
-    part: &mut Shared<[f32]>,
+pub(crate) fn load<L: Factor, F: Float>(
+    factor: &L,
+    values: &mut Shared<[F]>,
     begin_line: usize,
     begin_step: usize,
-    #[comptime] lines: usize,
-    #[comptime] order: Order,
+    #[comptime] part: Part,
     #[comptime] tile: Tile,
 ) {
-    let depth = comptime!(tile.depth);
+    let lines = comptime!(part.lines);
+    let steps = comptime!(part.steps);
     #[unroll(tile.unrolls_loads)]
     for load in 0..comptime!(tile.loads(lines)) {
         let index = UNIT_POS as usize + load * comptime!(tile.units());
-        let mut line = index / depth;
-        let mut step = index % depth;
-        if comptime!(order == Order::Lines) {
+        let mut line = index / steps;
+        let mut step = index % steps;
+        if comptime!(part.order == Order::Lines) {
             line = index % lines;
             step = index / lines;
         }
-        if line < lines && step < depth {
+        if line < lines && step < steps {
             let value = factor.value(begin_line + line, begin_step + step);
-            part[step * comptime!(Tile::stride(lines)) + line] = value;
+            let place = line * comptime!(part.line_stride) + step * comptime!(part.step_stride);
+            values[place] = F::cast_from(value);
         }
     }
 }

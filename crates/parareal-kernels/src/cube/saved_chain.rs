@@ -3,6 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::forward::Convolution;
+use super::matrices::MatrixInstruction;
 use super::shape::ConvShape;
 
 /// The convolutions of a chain.
@@ -37,6 +38,8 @@ pub(crate) struct SavedLayer {
     pub(crate) input: CubeTensor,
     pub(crate) weight: CubeTensor,
     pub(crate) norm: Option<SavedNorm>,
+    /// The instruction for products, where it fits.
+    pub(crate) instruction: Option<MatrixInstruction>,
 }
 
 #[derive(Debug)]
@@ -60,9 +63,10 @@ impl SavedChain {
 
 impl SavedLayer {
     pub(crate) fn convolution(&self) -> Convolution<'_> {
-        let Self { shape, batch, input, weight, norm } = self;
+        let Self { shape, batch, input, weight, norm, instruction } = self;
         let map = norm.as_ref().map(|norm| &norm.map);
-        Convolution { shape: *shape, batch: *batch, input, map, weight }
+        let (shape, batch, instruction) = (*shape, *batch, *instruction);
+        Convolution { shape, batch, input, map, weight, instruction }
     }
 
     /// The number of parents that this convolution adds to the node: its weight, and with a normalization also scale and

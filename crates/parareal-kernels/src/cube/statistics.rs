@@ -8,6 +8,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::elements::launch_for_states;
 use super::factors::{FOLDED_ROWS, INVERSE_STD, MEAN, OFFSET, SLOPE};
 use super::reduction::sum_over_units;
 use super::tensors::{Arena, empty};
@@ -78,19 +79,22 @@ pub(crate) fn measure(input: &CubeTensor, channels: usize) -> PartialMoments {
     let part = part.max(pixels.div_ceil(MAX_BLOCKS));
     let moments = PartialMoments::empty(input, channels, part, pixels);
     let division = Division { channels, part, across, down };
-    measure_kernel::launch(
-        &input.client,
-        grid(pixels.div_ceil(part), channels.div_ceil(across), 1),
-        CubeDim::new_2d(across as u32, down as u32),
-        input.clone().into_buffer_arg(),
-        moments.values.clone().into_buffer_arg(),
-        division,
+    launch_for_states!(
+        input.dtype,
+        measure_kernel(
+            &input.client,
+            grid(pixels.div_ceil(part), channels.div_ceil(across), 1),
+            CubeDim::new_2d(across as u32, down as u32),
+            input.clone().into_buffer_arg(),
+            moments.values.clone().into_buffer_arg(),
+            division,
+        )
     );
     moments
 }
 
 #[cube(launch)]
-fn measure_kernel(input: &[f32], moments: &mut [f32], #[comptime] division: Division) {
+fn measure_kernel<E: Float>(input: &[E], moments: &mut [f32], #[comptime] division: Division) {
     let channels = comptime!(division.channels);
     let part = comptime!(division.part);
     let pixels = input.len() / channels;
@@ -104,7 +108,7 @@ fn measure_kernel(input: &[f32], moments: &mut [f32], #[comptime] division: Divi
     if channel < channels {
         let mut pixel = begin + UNIT_POS_Y as usize;
         while pixel < end {
-            sum += input[pixel * channels + channel];
+            sum += f32::cast_from(input[pixel * channels + channel]);
             pixel += comptime!(division.down);
         }
     }
@@ -113,7 +117,7 @@ fn measure_kernel(input: &[f32], moments: &mut [f32], #[comptime] division: Divi
     if channel < channels {
         let mut pixel = begin + UNIT_POS_Y as usize;
         while pixel < end {
-            let deviation = input[pixel * channels + channel] - mean;
+            let deviation = f32::cast_from(input[pixel * channels + channel]) - mean;
             squares = fma(deviation, deviation, squares);
             pixel += comptime!(division.down);
         }

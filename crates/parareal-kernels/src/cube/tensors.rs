@@ -20,8 +20,14 @@ pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cub
     empty_device_contiguous_dtype(client, device, Shape::from(shape), DType::F32)
 }
 
-/// Contiguous tensors of 32-bit floats in one allocation, which lives as long as any of them. The host's time for an allocation
-/// grows with the number of those in use.
+/// Creates a contiguous tensor without initial values, of the type and on the device of another one.
+pub(crate) fn empty_state<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, Shape::from(shape), like.dtype)
+}
+
+/// Contiguous tensors in one allocation, which lives as long as any of them. The host's time for an allocation grows with the
+/// number of those in use.
 pub(crate) struct Arena {
     like: CubeTensor,
     /// The allocation, which the first tensor makes.
@@ -32,30 +38,48 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Creates an arena for tensors with these numbers of elements, on the device of another tensor.
+    /// Creates an arena for tensors of 32-bit floats with these numbers of elements, on the device of another tensor.
     pub(crate) fn new(like: &CubeTensor, lengths: impl IntoIterator<Item = usize>) -> Self {
-        let size = lengths.into_iter().map(|length| Self::bytes(like, length).1).sum();
+        Self::with_types(like, lengths.into_iter().map(|length| (DType::F32, length)))
+    }
+
+    /// Creates an arena for tensors of these types and numbers of elements, on the device of another tensor.
+    pub(crate) fn with_types(
+        like: &CubeTensor,
+        tensors: impl IntoIterator<Item = (DType, usize)>,
+    ) -> Self {
+        let tensors = tensors.into_iter();
+        let size = tensors.map(|(dtype, length)| Self::bytes(like, dtype, length).1).sum();
         Self { like: like.clone(), handle: None, size, used: 0 }
     }
 
     /// Returns the number of bytes of a tensor, and of the space that it takes.
-    fn bytes(like: &CubeTensor, length: usize) -> (u64, u64) {
-        let bytes = (length * DType::F32.size()) as u64;
+    fn bytes(like: &CubeTensor, dtype: DType, length: usize) -> (u64, u64) {
+        let bytes = (length * dtype.size()) as u64;
         (bytes, bytes.next_multiple_of(like.client.properties().memory.alignment))
     }
 
-    /// Creates a tensor without initial values. If the arena is full, it has an allocation of its own.
+    /// Creates a tensor of 32-bit floats without initial values. If the arena is full, it has an allocation of its own.
     pub(crate) fn empty<const D: usize>(&mut self, shape: [usize; D]) -> CubeTensor {
-        let (bytes, space) = Self::bytes(&self.like, shape.iter().product());
+        self.empty_of(DType::F32, shape)
+    }
+
+    /// Creates a tensor of this type without initial values. If the arena is full, it has an allocation of its own.
+    pub(crate) fn empty_of<const D: usize>(
+        &mut self,
+        dtype: DType,
+        shape: [usize; D],
+    ) -> CubeTensor {
+        let (bytes, space) = Self::bytes(&self.like, dtype, shape.iter().product());
+        let (client, device) = (self.like.client.clone(), self.like.device.clone());
         if self.used + space > self.size {
-            return empty(&self.like, shape);
+            return empty_device_contiguous_dtype(client, device, Shape::from(shape), dtype);
         }
         let begin = self.used;
         self.used += space;
-        let (client, device) = (self.like.client.clone(), self.like.device.clone());
         let handle = self.handle.get_or_insert_with(|| client.empty(self.size as usize)).clone();
         let handle = handle.offset_start(begin).offset_end(self.size - begin - bytes);
-        CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, DType::F32)
+        CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
     }
 }
 
@@ -65,17 +89,26 @@ pub(crate) fn empty_like(like: &CubeTensor) -> CubeTensor {
     empty_device_contiguous_dtype(client, device, like.meta.shape().clone(), DType::F32)
 }
 
-/// A contiguous tensor of 32-bit floats, with its node if it is in a graph.
+/// A contiguous tensor, with its node if it is in a graph.
 pub(crate) struct Operand {
     pub(crate) values: CubeTensor,
     pub(crate) node: Option<NodeGuard>,
 }
 
 impl Operand {
-    /// Converts a tensor. Returns `None` if its device is not one of CubeCL's, if it does not consist of 32-bit floats, if
+    /// Converts a parameter. Returns `None` if its device is not one of CubeCL's, if it does not consist of 32-bit floats, if
     /// Burn's operation fusion is on, or if the environment variable `PARAREAL_KERNELS` is `composed`.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        if tensor.dtype() != DType::F32 || is_composed() {
+        if tensor.dtype() == DType::F32 { Self::of(tensor) } else { None }
+    }
+
+    /// Converts a state, which may also consist of bfloat16, under the other conditions of [`Self::new`].
+    pub(crate) fn state<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if is_state(tensor) { Self::of(tensor) } else { None }
+    }
+
+    fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if is_composed() {
             return None;
         }
         let (values, node) = Cube::into_parts(tensor.clone())?;
@@ -83,10 +116,19 @@ impl Operand {
     }
 }
 
-/// Returns true if operations on this tensor can be fused, under the conditions of [`Operand::new`].
+fn is_state<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::F32 | DType::BF16)
+}
+
+/// Returns true if operations on this parameter can be fused, under the conditions of [`Operand::new`].
 pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && is_fused_state(tensor)
+}
+
+/// Returns true if operations on this state can be fused, under the conditions of [`Operand::state`].
+pub(crate) fn is_fused_state<const D: usize>(tensor: &Tensor<D>) -> bool {
     let values = || Cube::into_parts(tensor.clone()).and_then(|(values, _)| unwrapped(values));
-    tensor.dtype() == DType::F32 && !is_composed() && values().is_some()
+    is_state(tensor) && !is_composed() && values().is_some()
 }
 
 /// Returns the tensor of a gradient or a result, or `None` if Burn's operation fusion is on.

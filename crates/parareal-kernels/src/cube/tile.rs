@@ -4,8 +4,13 @@ use cubecl::CubeCount;
 use cubecl::CubeDim;
 use cubecl::client::Client;
 
+use super::matrices::MatrixInstruction;
+
 /// The largest number of blocks along a dimension of a grid that all devices support.
 pub(crate) const MAX_BLOCKS: usize = 65_535;
+
+/// The largest number of units in a block that all GPUs support.
+const MAX_UNITS: usize = 256;
 
 /// The largest number of blocks of an elementwise kernel. Each unit computes several values if there are more.
 pub(crate) const ELEMENTWISE_BLOCKS: usize = 4096;
@@ -30,6 +35,8 @@ pub(crate) struct Tile {
     /// True if the loops that load values into shared memory are unrolled, so that a unit waits for several values at a time.
     /// It takes a compiler for processors several times as long.
     pub(crate) unrolls_loads: bool,
+    /// The instruction that multiplies, if the planes of a block do. Otherwise each unit multiplies by itself.
+    pub(crate) instruction: Option<MatrixInstruction>,
 }
 
 impl Tile {
@@ -54,11 +61,52 @@ impl Tile {
     }
 
     /// A tile of one unit.
-    const NARROW: Self =
-        Self { rows: 4, columns: 4, depth: 8, unit_rows: 4, unit_columns: 4, unrolls_loads: false };
+    const NARROW: Self = Self {
+        rows: 4,
+        columns: 4,
+        depth: 8,
+        unit_rows: 4,
+        unit_columns: 4,
+        unrolls_loads: false,
+        instruction: None,
+    };
 
     fn wide(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, depth: 16, unit_rows: 4, unit_columns: 4, unrolls_loads: true }
+        Self { rows, columns, depth: 16, unrolls_loads: true, ..Self::NARROW }
+    }
+
+    /// Returns this tile for a factor whose places in memory take many registers to compute: units load fewer values at a time.
+    pub(crate) fn with_costly_places(self) -> Self {
+        Self { depth: self.depth.min(8), ..self }
+    }
+
+    /// Returns this tile for products with an instruction, if the tile consists of its matrices, the same number for each plane.
+    /// Otherwise returns the tile as it is.
+    pub(crate) fn with_instruction(self, instruction: Option<MatrixInstruction>) -> Self {
+        let Some(found) = instruction else { return self };
+        let depth = self.depth.next_multiple_of(found.depth);
+        let tile = Self { instruction, depth, ..self };
+        let fits = tile.rows.is_multiple_of(found.rows)
+            && tile.columns.is_multiple_of(found.columns)
+            && tile.units().is_multiple_of(found.plane)
+            && tile.matrices().is_multiple_of(tile.planes());
+        if fits { tile } else { self }
+    }
+
+    /// Number of matrices across the tile.
+    pub(crate) fn matrices_across(&self) -> usize {
+        self.instruction.map_or(0, |instruction| self.columns / instruction.columns)
+    }
+
+    /// Number of matrices in the tile.
+    pub(crate) fn matrices(&self) -> usize {
+        self.instruction
+            .map_or(0, |instruction| self.matrices_across() * (self.rows / instruction.rows))
+    }
+
+    /// Number of planes in the block.
+    pub(crate) fn planes(&self) -> usize {
+        self.instruction.map_or(0, |instruction| self.units() / instruction.plane)
     }
 
     /// Number of units whose results are in the same rows.
@@ -111,7 +159,7 @@ impl Scale {
     pub(crate) fn of(client: &Client) -> Self {
         // Units of a GPU run in planes of at least four.
         let hardware = &client.properties().hardware;
-        if hardware.plane_size_max == 1 || hardware.max_units_per_cube < 256 {
+        if hardware.plane_size_max == 1 || (hardware.max_units_per_cube as usize) < MAX_UNITS {
             Self::Narrow
         } else {
             Self::Wide
@@ -146,6 +194,7 @@ pub(crate) fn grid(x: usize, y: usize, z: usize) -> CubeCount {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matrices::FactorType;
     use super::*;
 
     /// The limits of WebGPU, which all other devices but processors exceed.
@@ -155,7 +204,7 @@ mod tests {
             let tall = Tile::tall(Scale::Wide, columns);
             let fitting = [1, 20, 100].map(|rows| Tile::fitting(Scale::Wide, rows, columns));
             for tile in fitting.into_iter().chain([tall]) {
-                assert!(tile.units() <= 256, "{tile:?}");
+                assert!(tile.units() <= MAX_UNITS, "{tile:?}");
                 let factors = tile.depth * (Tile::stride(tile.rows) + Tile::stride(tile.columns));
                 let sums = tile.columns * (tile.units_down() + 1);
                 assert!(4 * (factors + sums) <= 16_384, "{tile:?}");
@@ -170,6 +219,26 @@ mod tests {
             assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
             assert!(tile.units() * tile.loads(tile.rows) >= tile.rows * tile.depth);
             assert!(tile.units() * tile.loads(tile.columns) >= tile.columns * tile.depth);
+        }
+    }
+
+    /// The instruction of NVIDIA's GPUs.
+    #[test]
+    fn tiles_consist_of_matrices() {
+        let factors = FactorType::Bfloat16;
+        let found = MatrixInstruction { factors, rows: 16, columns: 16, depth: 16, plane: 32 };
+        let talls = [16, 17, 33].map(|columns| Tile::tall(Scale::Wide, columns));
+        let costly = talls.map(Tile::with_costly_places);
+        for tile in talls.into_iter().chain(costly).chain([Tile::fitting(Scale::Wide, 64, 576)]) {
+            let tile = tile.with_instruction(Some(found));
+            assert_eq!((tile.instruction, tile.depth), (Some(found), 16), "{tile:?}");
+            assert!(tile.units() <= MAX_UNITS, "{tile:?}");
+            assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
+            assert_eq!(tile.matrices() * 256, tile.rows * tile.columns);
+        }
+        // A tile for one unit, and one for half of a plane.
+        for tile in [Tile::tall(Scale::Narrow, 64), Tile::fitting(Scale::Wide, 16, 16)] {
+            assert_eq!(tile.with_instruction(Some(found)), tile);
         }
     }
 

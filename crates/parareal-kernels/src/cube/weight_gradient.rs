@@ -4,9 +4,11 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::elements::launch_product;
 use super::factors::{Along, ConvolvedByStep, ConvolvedByStepLaunch, weight_index};
 use super::forward::Convolution;
 use super::input_gradient::OutputGradient;
+use super::matrices::FactorType;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::{Arena, empty};
@@ -32,10 +34,11 @@ pub(crate) fn partial_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
 ) -> PartialGradient {
-    let Convolution { shape, input, .. } = convolution;
+    let Convolution { shape, input, instruction, .. } = convolution;
     let client = &input.client;
     let scale = Scale::of(client);
     let tile = Tile::fitting(scale, shape.out_channels, shape.depth());
+    let tile = tile.with_instruction(instruction);
     let pixels = convolution.out_pixels();
     let [rows, columns] =
         [shape.out_channels.div_ceil(tile.rows), shape.depth().div_ceil(tile.columns)];
@@ -43,25 +46,29 @@ pub(crate) fn partial_gradient(
     let part = pixels.div_ceil(parts).next_multiple_of(tile.depth);
     let parts = pixels.div_ceil(part);
     let values = empty(input, [parts, shape.out_channels, shape.depth()]);
-    partial_kernel::launch(
-        client,
-        grid(columns, rows, parts),
-        tile.block(),
-        gradient.along(convolution),
-        ConvolvedByStepLaunch::new(convolution.convolved()),
-        values.clone().into_buffer_arg(),
-        part,
-        pixels,
-        shape,
+    launch_product!(
+        input.dtype,
         tile,
+        partial_kernel(
+            client,
+            grid(columns, rows, parts),
+            tile.block(),
+            gradient.along(convolution),
+            ConvolvedByStepLaunch::new(convolution.convolved()),
+            values.clone().into_buffer_arg(),
+            part,
+            pixels,
+            shape,
+            tile,
+        )
     );
     PartialGradient { values, parts, shape }
 }
 
 #[cube(launch)]
-fn partial_kernel(
-    along: &Along,
-    convolved: &ConvolvedByStep,
+fn partial_kernel<E: Float, F: Float>(
+    along: &Along<E>,
+    convolved: &ConvolvedByStep<E>,
     partial: &mut [f32],
     part: usize,
     pixels: usize,
@@ -73,7 +80,7 @@ fn partial_kernel(
     let begin_column = CUBE_POS_X as usize * comptime!(tile.columns);
     // Parts consist of whole steps of the tile, except for the last.
     let begin = CUBE_POS_Z as usize * part;
-    let results = product::<Along, ConvolvedByStep>(
+    let results = product::<Along<E>, ConvolvedByStep<E>, F>(
         along,
         convolved,
         begin_row,

@@ -51,10 +51,17 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// Returns true if the device computes with bfloat16. WebGPU does not.
+fn has_bfloat16() -> bool {
+    device().supports_dtype(DType::BF16)
+}
+
 #[test]
 fn fused_and_composed_agree() {
+    let all = [Precision::Single, Precision::Bfloat16];
+    let precisions = if has_bfloat16() { &all[..] } else { &all[..1] };
     for case in cases() {
-        case.check_on(&device(), &[Precision::Single]);
+        case.check_on(&device(), precisions);
     }
 }
 
@@ -64,7 +71,11 @@ fn units_and_composed_agree() {
         [([10, 6], &[1, 3, 1][..]), ([6, 9], &[3, 3]), ([5, 3], &[1, 1]), ([4, 8], &[1, 3, 3, 1])]
     {
         for batch_statistics in [true, false] {
-            Unit { channels, kernels, batch_statistics }.check_on(&device());
+            let unit = Unit { channels, kernels, batch_statistics };
+            unit.check_on(&device());
+            if has_bfloat16() {
+                unit.check_bfloat16_on(&device());
+            }
         }
     }
 }
