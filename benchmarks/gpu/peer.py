@@ -5,6 +5,7 @@ VARIANT joins any of these by `+`, or is `eager`:
 - `compiled`: `torch.compile`, unit by unit;
 - `graph`: a CUDA graph of the whole step;
 - `channels-last`: the memory format;
+- `bf16`: convolutions in bfloat16 (`torch.autocast`);
 - `float32`: no TF32 in convolutions, which PyTorch uses where nothing is said.
 
 Prints one JSON value. It belongs to the package that `benchmarks/gpu/pack` makes.
@@ -24,7 +25,7 @@ try:
 except ImportError as error:
     sys.exit(f"error: {error}")
 
-VARIANTS = {"eager", "compiled", "graph", "channels-last", "float32"}
+VARIANTS = {"eager", "compiled", "graph", "channels-last", "bf16", "float32"}
 WARM_UP = 5
 
 
@@ -57,8 +58,9 @@ def training_step(variant, depth, subnetworks, batch, device):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        # The form with the fewest additions, which is ours too.
-        loss = functional.cross_entropy(network.forward_by_neighbours(images), labels)
+        with torch.autocast(device, torch.bfloat16, enabled="bf16" in variant, cache_enabled="graph" not in variant):
+            # The form with the fewest additions, which is ours too.
+            loss = functional.cross_entropy(network.forward_by_neighbours(images), labels)
         loss.backward()
         optimizer.step()
         return loss

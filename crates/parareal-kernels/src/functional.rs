@@ -12,7 +12,7 @@ use crate::{composed, flex, fused_depthwise, fused_resample};
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
 /// On Burn's CPU backend with states in 32-bit floats or bfloat16, two to four normalized layers are one fused operation;
-/// see [`preactivation_conv2d`]. On CubeCL's devices (feature `cube`) this holds for 32-bit floats.
+/// see [`preactivation_conv2d`]. On CubeCL's devices this requires the feature `cube`.
 ///
 /// # Shapes
 /// Input and output: `[batch, height, width, channels]`.
@@ -48,7 +48,7 @@ pub fn residual(
 /// Applies a residual unit that changes the shape: `projection(a) + (layer_n ∘ … ∘ layer_1)(input)`, where `a` is the input
 /// after the normalization and ReLU of the first layer.
 ///
-/// On CubeCL's devices with 32-bit floats (feature `cube`), two to four normalized layers and the projection are one fused
+/// On CubeCL's devices (feature `cube`), two to four normalized layers and the projection are one fused
 /// operation. Elsewhere each convolution is one; see [`preactivation_conv2d`].
 ///
 /// # Shapes
@@ -109,10 +109,9 @@ pub fn projected_residual(
 
 /// Computes `residual + conv2d(relu(normalize(input)), weight)`, without a bias.
 ///
-/// On Burn's CPU backend with 32-bit floats, this is one fused operation. The normalized input
-/// exists only in the cache, and the backward pass recomputes it. Input and residual may also be in bfloat16, and the
-/// result then is as well. The operation is also fused for 32-bit floats on CubeCL's devices (feature `cube`). On other
-/// backends and with other precisions, Burn's own operations are used.
+/// On Burn's CPU backend and on CubeCL's devices (feature `cube`), this is one fused operation for 32-bit floats. The normalized
+/// input exists only in the cache, and the backward pass recomputes it. Input and residual may also be in bfloat16, and the
+/// result then is as well. On other backends and with other precisions, Burn's own operations are used.
 ///
 /// # Shapes
 /// - `input`: `[batch, height, width, in_channels]`
@@ -280,8 +279,8 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
 
 /// Returns true if operations on this state can be fused.
 ///
-/// This requires Burn's CPU backend and 32-bit floats or bfloat16, or with the feature `cube` one of CubeCL's devices and
-/// 32-bit floats, and that the environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
+/// This requires 32-bit floats or bfloat16, Burn's CPU backend or with the feature `cube` one of CubeCL's devices, and that the
+/// environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
 /// [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`projected_residual`] are fused.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     #[cfg(feature = "cube")]

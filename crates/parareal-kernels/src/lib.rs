@@ -31,9 +31,11 @@
 //! algorithm.
 //!
 //! With the feature `cube`, [`conv2d`], [`preactivation_conv2d`], [`residual`], [`projected_residual`] and [`Sgd`] are fused on the devices of CubeCL as
-//! well, for 32-bit floats (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each
+//! well (`cube/`): CUDA, ROCm, Metal, Vulkan, WebGPU, and CubeCL's own CPU runtime. Two launches for each
 //! convolution compute its output, and three its gradients, with two for the whole unit. A normalized input is computed where it is multiplied, and so is the gradient
-//! of a normalized output. Burn's operation fusion has to be off: its tensors are not matched.
+//! of a normalized output. States may be in bfloat16 as well. Where the device has instructions for matrices of bfloat16 numbers
+//! (tensor cores), they compute the products of such states, with both factors rounded and sums in 32-bit floats.
+//! Burn's operation fusion has to be off: its tensors are not matched.
 //!
 //! Every function falls back to Burn's own operations if the backend, precision or shapes are not
 //! supported, or if the environment variable `PARAREAL_KERNELS` is `composed`. The instruction set
@@ -95,7 +97,7 @@ mod simd;
 pub mod graph {
     pub use crate::cube::graph::{GraphError, LaunchGraph, prepare};
     pub use crate::cube::memory::{
-        MemoryKind, MemoryPlace, TensorMemory, copy, duplicate, has_device_transport,
+        MemoryKind, MemoryPlace, Reserve, TensorMemory, copy, duplicate, has_device_transport,
     };
     pub use crate::cube::sgd::{ScaledUpdates, UpdateScales};
 }

@@ -11,10 +11,20 @@ use burn::tensor::Device;
 pub struct GraphError(String);
 
 impl GraphError {
-    /// Creates an error from the first line of a message.
+    /// Creates an error from a message of CubeCL: its first line and its causes, which are indented lines. A backtrace may follow.
     pub(crate) fn of(message: impl fmt::Display) -> Self {
         let message = message.to_string();
-        Self(message.lines().next().unwrap_or_default().trim().to_owned())
+        let is_backtrace = |line: &str| line == "Backtrace:" || line.starts_with("0: ");
+        let lines = message.lines().map(str::trim).take_while(|line| !is_backtrace(line));
+        let lines: Vec<&str> = lines.filter(|line| !["", "Caused by:"].contains(line)).collect();
+        Self(lines.join(": "))
+    }
+
+    /// Returns the number of bytes that could not be allocated while launches were recorded, if that is the reason.
+    pub fn missing_bytes(&self) -> Option<u64> {
+        // CubeCL's `IoError::PageUpdateForbidden`, of which Burn passes the text on.
+        let (_, rest) = self.0.split_once("No room for ")?;
+        rest.split_once(" bytes")?.0.parse().ok()
     }
 }
 
@@ -40,7 +50,8 @@ pub struct LaunchGraph {
 }
 
 /// Prepares a device for [`LaunchGraph::record`] on this thread. The launches that will be recorded should then be executed once as
-/// usual, since memory cannot be allocated while launches are recorded.
+/// usual, since memory cannot be allocated while launches are recorded. That is not always enough: how much memory the
+/// launches need depends on when the host drops tensors, and [`Reserve`](super::memory::Reserve) adds some.
 ///
 /// # Errors
 /// If the device cannot record.
@@ -122,8 +133,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use burn::tensor::{Float, Tensor};
+    use burn_cubecl::tensor::CubeTensor;
 
-    use super::super::memory::{TensorMemory, copy, duplicate};
+    use super::super::memory::{Reserve, TensorMemory, copy, duplicate};
     use super::super::test_device;
     use super::*;
 
@@ -133,6 +145,31 @@ mod tests {
 
     fn values(memory: &TensorMemory) -> Vec<f32> {
         memory.clone().into_tensor::<1, Float>().into_data().iter().collect()
+    }
+
+    #[test]
+    fn errors_are_one_line_with_the_cause() {
+        let message = "An error happened\nCaused by:\n  a launch failed: An IO error\nCaused by:\n  \
+                       out of memory\nBacktrace:\n   0: main";
+        let error = GraphError::of(message).to_string();
+        assert_eq!(error, "An error happened: a launch failed: An IO error: out of memory");
+        assert_eq!(GraphError::of("not supported").to_string(), "not supported");
+    }
+
+    #[test]
+    fn memory_that_a_recording_was_missing_can_be_reserved() {
+        let device = test_device();
+        let CubeTensor { client, .. } = memory([1.0, 2.0, 3.0]).values().clone();
+        let bytes = 100 << 20;
+        let record = || {
+            prepare(&device).unwrap();
+            LaunchGraph::record(&device, || client.empty(bytes)).map(|_| ())
+        };
+        assert_eq!(record().unwrap_err().missing_bytes(), Some(bytes as u64));
+        prepare(&device).unwrap();
+        drop(Reserve::new(&device, bytes as u64, 1).unwrap());
+        LaunchGraph::record(&device, || client.empty(bytes)).unwrap();
+        assert_eq!(GraphError::of("not supported").missing_bytes(), None);
     }
 
     #[test]

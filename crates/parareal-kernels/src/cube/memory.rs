@@ -5,6 +5,7 @@ use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, Float, Int, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
+use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
 use super::graph::GraphError;
@@ -142,6 +143,18 @@ impl TensorMemory {
 pub fn has_device_transport(device: &Device) -> bool {
     let tensor = Float::into_cube(Tensor::<1>::zeros([1], device));
     tensor.is_some_and(|tensor| tensor.client.has_device_transport())
+}
+
+/// Memory of a device that nothing uses. When it is dropped, it is available to tensors and recordings of this thread.
+#[derive(Debug)]
+pub struct Reserve(#[allow(dead_code, reason = "memory lives as long as its handle")] Vec<Handle>);
+
+impl Reserve {
+    /// Allocates memory for `count` tensors of this number of bytes. Returns `None` if the device is not one of CubeCL's.
+    pub fn new(device: &Device, bytes: u64, count: usize) -> Option<Self> {
+        let CubeTensor { client, .. } = Float::into_cube(Tensor::<1>::zeros([1], device))?;
+        Some(Self((0..count).map(|_| client.empty(bytes as usize)).collect()))
+    }
 }
 
 /// Creates tensors with the same values in memory of their own. All are on one device; they share one allocation, which lives as

@@ -29,7 +29,7 @@ mod replay;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use parareal_kernels::graph::{LaunchGraph, UpdateScales};
+use parareal_kernels::graph::{LaunchGraph, Reserve, UpdateScales};
 
 use self::recorded::{RecordedStep, Shape};
 use super::collectives::{Collectives, Disconnected};
@@ -83,10 +83,17 @@ struct Prepared<N: Coarsen> {
     received: Vec<(Message, N::State)>,
     /// True if the step is over.
     is_complete: bool,
-    /// The graphs of a recording that ran out of memory. They keep their memory, so that the step allocates what was missing.
-    partial: Vec<LaunchGraph>,
+    withheld: Withheld,
     /// The number of recordings that have failed.
     failed: usize,
+}
+
+/// Memory that recordings were missing. The step before the next recording cannot use it, so that it allocates as much in addition.
+#[derive(Default)]
+struct Withheld {
+    /// The graphs before the one that ran out of memory.
+    graphs: Vec<LaunchGraph>,
+    reserves: Vec<Reserve>,
 }
 
 /// The relation of a recording to a step.
@@ -158,15 +165,10 @@ impl<N: Coarsen> LaunchGraphs<N> {
     }
 
     /// Prepares a recording by the step that is about to be executed.
-    fn prepare(
-        &mut self,
-        shape: Shape,
-        partial: Vec<LaunchGraph>,
-        failed: usize,
-    ) -> Result<(), String> {
+    fn prepare(&mut self, shape: Shape, withheld: Withheld, failed: usize) -> Result<(), String> {
         parareal_kernels::graph::prepare(&self.device).map_err(|error| error.to_string())?;
         let (received, is_complete) = (Vec::new(), false);
-        self.state = State::Prepared(Prepared { shape, received, is_complete, partial, failed });
+        self.state = State::Prepared(Prepared { shape, received, is_complete, withheld, failed });
         Ok(())
     }
 
@@ -254,9 +256,11 @@ where
             return Ok(false);
         }
         let mut recorded = match state {
-            State::Unprepared => return graphs.prepare(shape, Vec::new(), 0).map(|()| false),
+            State::Unprepared => {
+                return graphs.prepare(shape, Withheld::default(), 0).map(|()| false);
+            }
             State::Prepared(prepared) if prepared.shape != shape => {
-                return graphs.prepare(shape, Vec::new(), 0).map(|()| false);
+                return graphs.prepare(shape, Withheld::default(), 0).map(|()| false);
             }
             State::Prepared(prepared) => match self.try_recording(graphs, step, prepared)? {
                 Some(recorded) => Box::new(recorded),
@@ -270,7 +274,7 @@ where
             if recorded_update.is_err() {
                 graphs.executes_updates = true;
                 drop(recorded);
-                return graphs.prepare(shape, Vec::new(), 0).map(|()| false);
+                return graphs.prepare(shape, Withheld::default(), 0).map(|()| false);
             }
         }
         match self.begin_replay(step, &mut recorded)? {
@@ -285,7 +289,7 @@ where
             }
             Fit::OtherBatch | Fit::NoNorm => {
                 drop(recorded);
-                graphs.prepare(shape, Vec::new(), 0)?;
+                graphs.prepare(shape, Withheld::default(), 0)?;
             }
             Fit::OtherModule => {
                 let is_short_lived = recorded.replays <= 1;
@@ -295,7 +299,7 @@ where
                     return Err("tensors of the network are in other memory after each step".into());
                 }
                 drop(recorded);
-                graphs.prepare(shape, Vec::new(), 0)?;
+                graphs.prepare(shape, Withheld::default(), 0)?;
             }
         }
         Ok(false)

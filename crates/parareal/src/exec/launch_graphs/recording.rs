@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
-use parareal_kernels::graph::{GraphError, LaunchGraph, TensorMemory, copy, duplicate, prepare};
+use parareal_kernels::graph::{
+    GraphError, LaunchGraph, Reserve, TensorMemory, copy, duplicate, prepare,
+};
 use parareal_text::panic_message;
 
 use super::super::collectives::{Collectives, Disconnected};
@@ -26,13 +28,16 @@ use super::memory::{ModuleMemory, Replaced, copied, of_gradients, of_value, regi
 use super::recorded::{
     Group, RecordedParameters, RecordedStatistic, RecordedStep, RecordedSubnetwork, RecordedUpdate,
 };
-use super::{LaunchGraphs, Prepared};
+use super::{LaunchGraphs, Prepared, Withheld};
 use crate::net::{Coarsen, SubnetworkOf, Value};
 use crate::random;
 
 /// The number of recordings that may fail in addition to one for each graph that has been recorded before the failure: a graph may
 /// need memory that the graphs before it have made unavailable.
-const MORE_FAILURES: usize = 2;
+const MORE_FAILURES: usize = 4;
+
+/// The largest number of tensors that are allocated for a recording, of the size of the one for which it had no memory.
+const MAX_RESERVED: usize = 64;
 
 /// The number of steps after a recording in which the update may not be in place, before it is executed in each step. The first
 /// update of an optimizer creates its state.
@@ -87,15 +92,30 @@ where
         step: &StepOf<N, L>,
         prepared: Prepared<N>,
     ) -> Result<Option<RecordedStep<N>>, String> {
-        let Prepared { shape, received, partial, failed, .. } = prepared;
+        let Prepared {
+            shape,
+            received,
+            withheld: Withheld { graphs: partial, mut reserves },
+            failed,
+            ..
+        } = prepared;
         // Their memory is available again, and so is what the last step has allocated in its place.
         drop(partial);
+        reserves.clear();
         let mut groups = Vec::new();
         match self.record(step, received, graphs, &mut groups) {
             Ok(recorded) => Ok(Some(recorded)),
-            Err(Refusal::Device(_)) if failed < groups.len() + MORE_FAILURES => {
+            Err(Refusal::Device(error)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
-                graphs.prepare(shape, partial, failed + 1).map(|()| None)
+                if let Some(bytes) = error.missing_bytes() {
+                    reserves.extend(Reserve::new(
+                        &self.device,
+                        bytes,
+                        MAX_RESERVED.min(1 << failed),
+                    ));
+                }
+                graphs.prepare(shape, Withheld { graphs: partial, reserves }, failed + 1)?;
+                Ok(None)
             }
             Err(Refusal::Device(error)) => Err(error.to_string()),
             Err(Refusal::Step(reason)) => Err(reason),
