@@ -138,23 +138,14 @@ impl Unit<'_> {
 }
 
 impl Unit<'_> {
-    /// Compares the unit with states in bfloat16 on a device with the one on the CPU, and its output with Burn's own operations in
-    /// double precision.
-    pub(crate) fn check_bfloat16_on(&self, device: &Device) {
-        let found = self.run_on(device, Precision::Bfloat16, |_| true);
-        self.check_bfloat16_output(&found, &self.run(Precision::Double, |_| true));
-        // Both have the same states, and so the same sides of ReLU. The CPU also rounds the gradients of inner states.
-        self.check_bfloat16_gradients(&found, &self.run(Precision::Bfloat16, |_| true), 0.1);
-    }
-
     /// Checks the output, which is rounded as often as there are states.
-    fn check_bfloat16_output(&self, found: &Found, expected: &Found) {
+    pub(crate) fn check_bfloat16_output(&self, found: &Found, expected: &Found) {
         let tolerance = Precision::Bfloat16.tolerance(2 * self.kernels.len() as u8);
         let difference = relative_difference(&found.output, &expected.output);
         assert!(difference <= tolerance, "output differs by {difference:.1e} in {self:?}");
     }
 
-    fn check_bfloat16_gradients(&self, found: &Found, expected: &Found, tolerance: f64) {
+    pub(crate) fn check_bfloat16_gradients(&self, found: &Found, expected: &Found, tolerance: f64) {
         let gradients = found.gradients.iter().zip(&expected.gradients).enumerate();
         for (operand, (found, expected)) in gradients {
             let (found, expected) = (found.as_ref().unwrap(), expected.as_ref().unwrap());
