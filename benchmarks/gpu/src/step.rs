@@ -34,6 +34,9 @@ pub(crate) struct Step {
     /// Gradient clipping norm.
     #[arg(long)]
     clip_norm: Option<f64>,
+    /// Decay of a moving average of the parameters.
+    #[arg(long)]
+    average_decay: Option<f64>,
     /// Steps before the timed ones; kernels are compiled and chosen in them.
     #[arg(long, default_value_t = 5)]
     warm_up: usize,
@@ -70,7 +73,8 @@ impl Step {
         let mut losses = Vec::new();
         let mut step = || -> Result<Timed> {
             let earlier = Counts::now()?;
-            let update = Update { clip_norm: self.clip_norm, ..Update::plain(0.01) };
+            let (clip_norm, average_decay) = (self.clip_norm, self.average_decay);
+            let update = Update { clip_norm, average_decay, ..Update::plain(0.01) };
             let begun = Instant::now();
             let report = executor.train_step_with(inputs.clone(), targets.clone(), update)?;
             let duration = begun.elapsed();

@@ -87,6 +87,7 @@ mod functional;
 mod fused_chain;
 mod fused_depthwise;
 mod fused_resample;
+mod lerp;
 mod normalization;
 mod saved_chain;
 mod sgd;
@@ -108,6 +109,7 @@ pub use functional::{
     average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,
     projected_residual, residual, upsample2d,
 };
+pub use lerp::lerp;
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 pub use sgd::{Sgd, SgdState};
 pub use simd::{SimdLevel, UnknownSimdLevel};

@@ -5,6 +5,9 @@ use cubecl::client::Client;
 use cubecl::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
 
+/// The number of bytes of shared memory from which on a device has enough for a product by such instructions.
+pub(crate) const MATRIX_PRODUCT_BYTES: usize = 32 << 10;
+
 /// An instruction that all units of a plane execute together. It adds the product of a `rows × depth` and a `depth × columns`
 /// matrix to a matrix of 32-bit floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +64,9 @@ impl MatrixInstruction {
         let found = properties.features.matmul.cmma.iter().filter(fits);
         let found = found.max_by_key(|config| (config.m, config.k))?;
         // Where planes have several sizes, a block does not know the number of its planes.
-        (plane == widest).then_some(Self {
+        let fits =
+            plane == widest && properties.hardware.max_shared_memory_size >= MATRIX_PRODUCT_BYTES;
+        fits.then_some(Self {
             factors,
             rows: found.m as usize,
             columns: found.n as usize,

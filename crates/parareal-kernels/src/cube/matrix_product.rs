@@ -60,6 +60,19 @@ impl Tile {
     fn result_stride(&self) -> usize {
         self.columns + RESULT_PADDING
     }
+
+    /// The largest number of bytes of shared memory that a product and the sums over its columns take, with factors of two bytes.
+    #[cfg(test)]
+    pub(crate) fn matrix_product_bytes(&self) -> usize {
+        let part = |lines| {
+            let orders =
+                [Order::Steps, Order::Lines].map(|order| Part::in_order(self, lines, order));
+            orders.into_iter().map(|part| (2 * part.len()).next_multiple_of(ALIGNMENT)).max()
+        };
+        let factors = [self.rows, self.columns].into_iter().filter_map(part).sum::<usize>();
+        let results = self.rows * self.result_stride();
+        factors + 4 * (results + self.columns * (self.units_down() + 1))
+    }
 }
 
 /// Computes [`product`](super::product::product) with the tile's instruction. Factors are rounded to `F`, and sums are 32-bit floats.

@@ -9,14 +9,8 @@ use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
 use super::graph::GraphError;
-use super::tensors::converted;
-use super::tile::{Scale, grid};
-
-/// The largest number of tensors of a launch, for the reasons of `sgd.rs`.
-const MAX_TENSORS: usize = 64;
-
-/// The largest number of blocks for one tensor. Each unit copies several words if there are more.
-const MAX_TENSOR_BLOCKS: usize = 256;
+use super::joint::{joint_grid, tensors_per_launch};
+use super::tensors::{converted, empty_like};
 
 /// Buffers of a kernel beside those of the tensors: scalars and lengths.
 const OTHER_BUFFERS: usize = 2;
@@ -130,13 +124,6 @@ impl TensorMemory {
     fn bytes(&self) -> u64 {
         self.0.handle.size_in_used()
     }
-
-    /// Returns the memory as a tensor of 32-bit words.
-    fn words(&self) -> CubeTensor {
-        let CubeTensor { client, device, handle, .. } = self.0.clone();
-        let shape = Shape::from([(self.bytes() / WORD) as usize]);
-        CubeTensor::new_contiguous(client, device, shape, handle, DType::U32)
-    }
 }
 
 /// Returns true if the devices of this kind pass tensors to each other directly (with NCCL), and not through the memory of the host.
@@ -185,26 +172,44 @@ pub fn duplicate(tensors: &[TensorMemory]) -> Vec<TensorMemory> {
 /// # Panics
 /// If the second of a pair does not [accept](TensorMemory::accepts) the first.
 pub fn copy<'a>(pairs: impl IntoIterator<Item = (&'a TensorMemory, &'a TensorMemory)>) {
-    let pairs: Vec<_> = pairs.into_iter().filter(|(from, _)| from.bytes() > 0).collect();
-    let Some((TensorMemory(CubeTensor { client, .. }), _)) = pairs.first() else { return };
-    let bindings = client.properties().hardware.max_bindings as usize;
-    let most = (bindings.saturating_sub(OTHER_BUFFERS) / 2).clamp(1, MAX_TENSORS);
-    let units = Scale::of(client).elementwise_units();
-    for pairs in pairs.chunks(most) {
+    let pairs = pairs.into_iter().filter(|(from, _)| from.bytes() > 0);
+    let words = pairs.map(|(from, to)| {
+        assert!(
+            to.accepts(from),
+            "memory is copied to a tensor of the same shape, layout and type"
+        );
+        [from, to].map(|memory| words(&memory.0, (memory.bytes() / WORD) as usize))
+    });
+    copy_words(&words.collect::<Vec<_>>());
+}
+
+/// Returns a copy of a contiguous tensor of 32-bit words, without space between its rows.
+pub(crate) fn copied(tensor: &CubeTensor) -> CubeTensor {
+    let new = empty_like(tensor);
+    let len = tensor.meta.shape().num_elements();
+    copy_words(&[[tensor, &new].map(|tensor| words(tensor, len))]);
+    new
+}
+
+/// Returns the first words in the memory of a tensor.
+fn words(tensor: &CubeTensor, len: usize) -> CubeTensor {
+    let CubeTensor { client, device, handle, .. } = tensor.clone();
+    CubeTensor::new_contiguous(client, device, Shape::from([len]), handle, DType::U32)
+}
+
+/// Copies words of tensors to others of the same length. All are on one device.
+fn copy_words(pairs: &[[CubeTensor; 2]]) {
+    let Some([CubeTensor { client, .. }, _]) = pairs.first() else { return };
+    for pairs in pairs.chunks(tensors_per_launch(client, 2, OTHER_BUFFERS)) {
         let mut arguments = SequenceArg::new();
         let mut largest = 0;
-        for (from, to) in pairs {
-            assert!(
-                to.accepts(from),
-                "memory is copied to a tensor of the same shape, layout and type"
-            );
-            largest = largest.max((from.bytes() / WORD) as usize);
-            let [from, to] = [from, to].map(|memory| memory.words().into_buffer_arg());
+        for pair in pairs {
+            largest = largest.max(pair[0].meta.shape().num_elements());
+            let [from, to] = pair.clone().map(CubeTensor::into_buffer_arg);
             arguments.push(CopyLaunch::new(from, to));
         }
-        let blocks = largest.div_ceil(units).clamp(1, MAX_TENSOR_BLOCKS);
-        let grid = grid(blocks, pairs.len(), 1);
-        copy_kernel::launch(client, grid, CubeDim::new_1d(units as u32), arguments, pairs.len());
+        let (grid, units) = joint_grid(client, largest, pairs.len());
+        copy_kernel::launch(client, grid, units, arguments, pairs.len());
     }
 }
 

@@ -6,7 +6,7 @@
 //! - `statistics.rs`, `forward.rs`: the forward pass.
 //! - `input_gradient.rs`, `norm_gradient.rs`, `weight_gradient.rs`: the backward pass. The formulas are those of
 //!   `cpu/backward.rs`.
-//! - `sgd.rs`: updates of many parameters in one launch.
+//! - `joint.rs`: launches for many tensors. `sgd.rs`, `lerp.rs`: updates of parameters, and of their moving average.
 //! - `graph.rs`, `memory.rs`: launches that are recorded and replayed, and copies to and from the memory that they use.
 //! - `tensors.rs`: tensors as buffers. `operands.rs`, `chain.rs`, `saved_chain.rs`, `late_gradients.rs`, `remembered_moments.rs`: chains
 //!   of convolutions as nodes of Burn's automatic differentiation.
@@ -26,7 +26,9 @@ mod factors;
 mod forward;
 pub(crate) mod graph;
 mod input_gradient;
+mod joint;
 mod late_gradients;
+mod lerp;
 mod matrices;
 mod matrix_product;
 pub(crate) mod memory;
@@ -56,5 +58,6 @@ fn test_device() -> burn::tensor::Device {
 }
 
 pub(crate) use chain::chain;
+pub(crate) use lerp::lerp;
 pub(crate) use sgd::sgd_step;
 pub(crate) use tensors::{is_fused, is_fused_state};

@@ -2,24 +2,16 @@
 
 use std::cell::RefCell;
 
-use burn::backend::Cube;
 use burn::tensor::{Device, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
-use parareal_autodiff::{GraphBackend, Launches, postpone, within};
+use parareal_autodiff::{Launches, postpone, within};
 
+use super::joint::{joint_grid, tensors_per_launch};
 use super::memory::{TensorMemory, copy};
-use super::tensors::{constant, empty_like, unwrapped};
-use super::tile::{Scale, grid};
+use super::tensors::{constant, empty_like, is_owned, owned, values};
 use crate::sgd::Sgd;
-
-/// The largest number of parameters of a launch. A kernel has a branch for each, so more of them take longer to compile, and some
-/// drivers accept at most 4 KiB of arguments, of which a parameter takes 40 bytes.
-const MAX_PARAMETERS: usize = 64;
-
-/// The largest number of blocks for one parameter. Each unit updates several values if there are more.
-const MAX_PARAMETER_BLOCKS: usize = 128;
 
 /// Buffers of a kernel beside those of the parameters: scalars, lengths, and [`UpdateScales`].
 const OTHER_BUFFERS: usize = 3;
@@ -133,29 +125,6 @@ pub(crate) fn sgd_step<const D: usize>(
     result
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
-    let values = Cube::into_parts(tensor).and_then(|(values, _)| unwrapped(values));
-    values.expect("the caller has checked the device")
-}
-
-/// Returns true if a tensor is contiguous and nothing else refers to its memory.
-fn is_owned(tensor: &CubeTensor) -> bool {
-    tensor.is_contiguous() && tensor.can_mut()
-}
-
-/// Returns the tensor if [`is_owned`] returns true for it. Otherwise returns a copy, in the memory for tensors that live as long as the
-/// parameters.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    if is_owned(&tensor) {
-        return tensor;
-    }
-    let client = tensor.client.clone();
-    client.memory_persistent_allocation(tensor, |tensor| match tensor.is_contiguous() {
-        true => tensor.copy(),
-        false => into_contiguous(tensor),
-    })
-}
-
 #[derive(Clone, Copy, PartialEq)]
 struct Rule {
     learning_rate: f32,
@@ -195,8 +164,7 @@ impl Launches for Updates {
         };
         for updates in self.0.chunk_by(can_share) {
             let Some(first) = updates.first() else { continue };
-            let bindings = first.parameter.client.properties().hardware.max_bindings as usize;
-            let most = (bindings.saturating_sub(OTHER_BUFFERS) / 3).clamp(1, MAX_PARAMETERS);
+            let most = tensors_per_launch(&first.parameter.client, 3, OTHER_BUFFERS);
             updates.chunks(most).for_each(launch);
         }
     }
@@ -207,7 +175,6 @@ fn launch(updates: &[Update]) {
     let Some(Update { rule, parameter: CubeTensor { client, .. }, .. }) = updates.first() else {
         return;
     };
-    let units = Scale::of(client).elementwise_units();
     let mut arguments = SequenceArg::new();
     let mut largest = 0;
     for Update { rule, parameter, gradient, velocity } in updates {
@@ -216,8 +183,7 @@ fn launch(updates: &[Update]) {
             [parameter, gradient, velocity].map(|tensor| tensor.clone().into_buffer_arg());
         arguments.push(StepLaunch::new(parameter, gradient, velocity, rule.weight_decay));
     }
-    let blocks = largest.div_ceil(units).clamp(1, MAX_PARAMETER_BLOCKS);
-    let (grid, units) = (grid(blocks, updates.len(), 1), CubeDim::new_1d(units as u32));
+    let (grid, units) = joint_grid(client, largest, updates.len());
     let Rule { learning_rate, momentum, is_first, keeps_velocity, nesterov, .. } = *rule;
     let scales = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.memory.clone()));
     let scales = scales.filter(|_| rule.is_scaled);

@@ -12,6 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
+use super::memory::copied;
 use crate::flex::is_composed;
 
 /// Creates a contiguous tensor of 32-bit floats without initial values, on the device of another one.
@@ -129,6 +130,34 @@ pub(crate) fn is_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
 pub(crate) fn is_fused_state<const D: usize>(tensor: &Tensor<D>) -> bool {
     let values = || Cube::into_parts(tensor.clone()).and_then(|(values, _)| unwrapped(values));
     is_state(tensor) && !is_composed() && values().is_some()
+}
+
+/// Returns the values of a tensor.
+///
+/// # Panics
+/// If its device is not one of CubeCL's, or Burn's operation fusion is on.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    let values = Cube::into_parts(tensor).and_then(|(values, _)| unwrapped(values));
+    values.expect("the caller has checked the device")
+}
+
+/// Returns true if a tensor is contiguous and nothing else refers to its memory.
+pub(crate) fn is_owned(tensor: &CubeTensor) -> bool {
+    tensor.is_contiguous() && tensor.can_mut()
+}
+
+/// Returns the tensor if [`is_owned`] returns true for it. Otherwise returns a copy, in the memory for tensors that live as long as the
+/// parameters.
+pub(crate) fn owned(tensor: CubeTensor) -> CubeTensor {
+    if is_owned(&tensor) {
+        return tensor;
+    }
+    let client = tensor.client.clone();
+    client.memory_persistent_allocation(tensor, |tensor| match tensor.is_contiguous() {
+        // Burn's copy of a contiguous tensor may have space between its rows.
+        true => copied(&tensor),
+        false => into_contiguous(tensor),
+    })
 }
 
 /// Returns the tensor of a gradient or a result, or `None` if Burn's operation fusion is on.

@@ -194,7 +194,7 @@ pub(crate) fn grid(x: usize, y: usize, z: usize) -> CubeCount {
 
 #[cfg(test)]
 mod tests {
-    use super::super::matrices::FactorType;
+    use super::super::matrices::{FactorType, MATRIX_PRODUCT_BYTES};
     use super::*;
 
     /// The limits of WebGPU, which all other devices but processors exceed.
@@ -235,6 +235,7 @@ mod tests {
             assert!(tile.units() <= MAX_UNITS, "{tile:?}");
             assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
             assert_eq!(tile.matrices() * 256, tile.rows * tile.columns);
+            assert!(tile.matrix_product_bytes() <= MATRIX_PRODUCT_BYTES, "{tile:?}");
         }
         // A tile for one unit, and one for half of a plane.
         for tile in [Tile::tall(Scale::Narrow, 64), Tile::fitting(Scale::Wide, 16, 16)] {

@@ -6,6 +6,7 @@
 use burn::optim::Optimizer;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal_autodiff::{Vjp, defer_weight_gradients, join_launches};
+use parareal_kernels::graph::TensorMemory;
 use parareal_kernels::{
     ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, Projection,
     RunningStatistics, Sgd, SgdState, conv2d, is_fused, projected_residual, residual,
@@ -355,6 +356,34 @@ fn joint_steps_of_gradient_descent_are_those_of_the_formula() {
                 assert!(difference <= 1e-6, "{sgd:?}: differs by {difference:.1e}");
             }
         }
+    }
+}
+
+#[test]
+fn joint_interpolations_are_those_of_the_formula_and_in_place() {
+    let mut source = Source::new();
+    // More tensors than a launch takes, and one that something else refers to.
+    let pairs: Vec<_> = (0..70)
+        .map(|index| [0.0, 1.0].map(|mean| source.normal([1 + 41 * index], mean, 1.0)))
+        .collect();
+    let run = |device: &Device, dtype| {
+        let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), (device, dtype));
+        let tensors: Vec<_> = pairs.iter().map(|pair| pair.each_ref().map(tensor)).collect();
+        let held = tensors[3][0].clone();
+        let lerp = |[from, to]: [Tensor<1>; 2]| parareal_kernels::lerp(from, to, 0.1);
+        let place = |tensor: &Tensor<1>| Some(TensorMemory::of(tensor.clone())?.place());
+        let before: Vec<_> = tensors.iter().map(|[from, _]| place(from)).collect();
+        let moved: Vec<_> = join_launches(|| tensors.into_iter().map(lerp).collect());
+        for (index, (moved, before)) in moved.iter().zip(before).enumerate() {
+            assert_eq!(place(moved) == before, before.is_none() || index != 3, "{index}");
+        }
+        held.into_data().convert_dtype(DType::F32).assert_eq(&pairs[3][0], true);
+        moved.into_iter().map(Tensor::into_data).collect::<Vec<_>>()
+    };
+    let expected = run(&Device::flex(), DType::F64);
+    for (found, expected) in run(&device(), DType::F32).iter().zip(&expected) {
+        let difference = relative_difference(found, expected);
+        assert!(difference <= 1e-6, "differs by {difference:.1e}");
     }
 }
 
