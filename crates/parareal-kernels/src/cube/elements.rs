@@ -15,13 +15,16 @@ macro_rules! launch_for_states {
 macro_rules! launch_product {
     ($states:expr, $tile:expr, $kernel:ident($($argument:expr),* $(,)?)) => {
         match ($states, $tile.instruction.map(|instruction| instruction.factors)) {
-            (burn::tensor::DType::BF16, Some(FactorType::Bfloat16)) => {
+            (burn::tensor::DType::BF16, Some($crate::cube::matrices::FactorType::Bfloat16)) => {
                 $kernel::launch::<half::bf16, half::bf16>($($argument),*)
             }
-            (burn::tensor::DType::BF16, _) => $kernel::launch::<half::bf16, f32>($($argument),*),
+            (burn::tensor::DType::BF16, None) => $kernel::launch::<half::bf16, f32>($($argument),*),
             #[cfg(all(test, feature = "cube-wgpu"))]
-            (_, Some(FactorType::Half)) => $kernel::launch::<f32, half::f16>($($argument),*),
-            _ => $kernel::launch::<f32, f32>($($argument),*),
+            (burn::tensor::DType::F32, Some($crate::cube::matrices::FactorType::Half)) => {
+                $kernel::launch::<f32, half::f16>($($argument),*)
+            }
+            (burn::tensor::DType::F32, None) => $kernel::launch::<f32, f32>($($argument),*),
+            (states, factors) => unreachable!("states of type {states:?} and factors {factors:?}"),
         }
     };
 }

@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 
 use super::elements::launch_product;
 use super::factors::{Convolved, ConvolvedLaunch, Weight, WeightLaunch};
-use super::matrices::{FactorType, MatrixInstruction};
+use super::matrices::MatrixInstruction;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::statistics::PartialMoments;

@@ -22,7 +22,7 @@ impl GraphError {
 
     /// Returns the number of bytes that could not be allocated while launches were recorded, if that is the reason.
     pub fn missing_bytes(&self) -> Option<u64> {
-        // CubeCL's `IoError::PageUpdateForbidden`, of which Burn passes the text on.
+        // CubeCL's `IoError::PageUpdateForbidden`. Burn passes on only its text.
         let (_, rest) = self.0.split_once("No room for ")?;
         rest.split_once(" bytes")?.0.parse().ok()
     }

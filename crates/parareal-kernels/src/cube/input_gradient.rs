@@ -11,7 +11,6 @@ use super::factors::{
     TransposedWeightLaunch, activation,
 };
 use super::forward::{Convolution, sum_of_column};
-use super::matrices::FactorType;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::Arena;

@@ -6,11 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::{Launches, postpone};
 
-use super::joint::{joint_grid, tensors_per_launch};
+use super::joint::{first_value, joint_grid, tensors_per_launch, value_stride};
 use super::tensors::{constant, owned, values};
-
-/// Buffers of a kernel beside those of the tensors: scalars and lengths.
-const OTHER_BUFFERS: usize = 2;
 
 /// Returns `from + weight · (to - from)`, in the memory of `from` if nothing else refers to it. The result has its values after the
 /// surrounding [`parareal_autodiff::join_launches`].
@@ -42,7 +39,7 @@ impl Launches for Moves {
             let Some(Move { from: CubeTensor { client, .. }, .. }) = moves.first() else {
                 continue;
             };
-            moves.chunks(tensors_per_launch(client, 2, OTHER_BUFFERS)).for_each(launch);
+            moves.chunks(tensors_per_launch(client, 2, 0)).for_each(launch);
         }
     }
 }
@@ -74,11 +71,11 @@ fn lerp_kernel(tensors: &mut Sequence<Lerp>, weight: f32, #[comptime] count: usi
     for number in 0..count {
         if CUBE_POS_Y as usize == number {
             let own = tensors.index_mut(number);
-            let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+            let mut index = first_value();
             while index < own.from.len() {
                 let from = own.from[index];
                 own.from[index] = fma(weight, own.to[index] - from, from);
-                index += CUBE_COUNT_X as usize * CUBE_DIM as usize;
+                index += value_stride();
             }
         }
     }

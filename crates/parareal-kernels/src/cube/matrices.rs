@@ -5,7 +5,7 @@ use cubecl::client::Client;
 use cubecl::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
 
-/// The number of bytes of shared memory from which on a device has enough for a product by such instructions.
+/// Shared memory that a product by such instructions needs at most, in bytes.
 pub(crate) const MATRIX_PRODUCT_BYTES: usize = 32 << 10;
 
 /// An instruction that all units of a plane execute together. It adds the product of a `rows × depth` and a `depth × columns`
@@ -63,10 +63,10 @@ impl MatrixInstruction {
         };
         let found = properties.features.matmul.cmma.iter().filter(fits);
         let found = found.max_by_key(|config| (config.m, config.k))?;
-        // Where planes have several sizes, a block does not know the number of its planes.
-        let fits =
+        // A tile is divided among planes, whose size has to be known when a kernel is compiled.
+        let is_usable =
             plane == widest && properties.hardware.max_shared_memory_size >= MATRIX_PRODUCT_BYTES;
-        fits.then_some(Self {
+        is_usable.then_some(Self {
             factors,
             rows: found.m as usize,
             columns: found.n as usize,

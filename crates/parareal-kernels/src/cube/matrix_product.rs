@@ -4,49 +4,33 @@ use cubecl::cmma::{self, Matrix, MatrixIdent, MatrixLayout};
 use cubecl::prelude::*;
 
 use super::matrices::MatrixInstruction;
-use super::product::{Factor, Order, Part, first_column, first_row, load};
+use super::product::{Order, SharedFactor, first_column, first_row};
 use super::tile::Tile;
 
-/// Bytes to whose multiples the addresses of matrices have to be aligned.
-const ALIGNMENT: usize = 32;
+/// Alignment of matrices in shared memory, in bytes.
+pub(crate) const ALIGNMENT: usize = 32;
 
-/// Factors between lines or steps, beside those of the tile. Strides have to be multiples of 16 bytes, and neighbors should use
-/// different banks.
-const PADDING: usize = 8;
+/// Padding between lines or steps of a factor, in values: strides have to be multiples of 16 bytes, and neighbors should use different
+/// banks.
+pub(crate) const PADDING: usize = 8;
 
-/// Results between rows, beside those of the tile.
+/// Padding between rows of results, in values.
 const RESULT_PADDING: usize = 4;
 
-impl Part {
-    /// Returns a part in which the values that neighboring units load follow each other.
-    fn in_order(tile: &Tile, lines: usize, order: Order) -> Self {
-        let steps = tile.depth;
-        let (line_stride, step_stride) = match order {
-            Order::Steps => (steps + PADDING, 1),
-            Order::Lines => (1, lines + PADDING),
-        };
-        Self { lines, steps, order, line_stride, step_stride }
+impl SharedFactor {
+    /// The layout of the matrices of a factor: lines are the rows of the first, and the columns of the second.
+    fn matrix_layout(&self, ident: MatrixIdent) -> MatrixLayout {
+        match (ident, self.order) {
+            (MatrixIdent::A, Order::Steps) | (MatrixIdent::B, Order::Lines) => {
+                MatrixLayout::RowMajor
+            }
+            _ => MatrixLayout::ColMajor,
+        }
     }
 
-    /// Distance between rows or columns of a matrix, as its layout has them.
-    fn stride(&self) -> u32 {
+    /// Distance between the rows or columns of a matrix.
+    fn leading_dimension(&self) -> u32 {
         self.line_stride.max(self.step_stride) as u32
-    }
-
-    /// The layout of a matrix of the first factor, whose rows are lines.
-    fn left_layout(&self) -> MatrixLayout {
-        match self.order {
-            Order::Steps => MatrixLayout::RowMajor,
-            Order::Lines => MatrixLayout::ColMajor,
-        }
-    }
-
-    /// The layout of a matrix of the second factor, whose columns are lines.
-    fn right_layout(&self) -> MatrixLayout {
-        match self.order {
-            Order::Steps => MatrixLayout::ColMajor,
-            Order::Lines => MatrixLayout::RowMajor,
-        }
     }
 }
 
@@ -64,80 +48,85 @@ impl Tile {
     /// The largest number of bytes of shared memory that a product and the sums over its columns take, with factors of two bytes.
     #[cfg(test)]
     pub(crate) fn matrix_product_bytes(&self) -> usize {
-        let part = |lines| {
-            let orders =
-                [Order::Steps, Order::Lines].map(|order| Part::in_order(self, lines, order));
-            orders.into_iter().map(|part| (2 * part.len()).next_multiple_of(ALIGNMENT)).max()
+        let bytes = |lines| {
+            let layouts =
+                [Order::Steps, Order::Lines].map(|order| SharedFactor::new(self, lines, order));
+            layouts.into_iter().map(|layout| (2 * layout.len()).next_multiple_of(ALIGNMENT)).max()
         };
-        let factors = [self.rows, self.columns].into_iter().filter_map(part).sum::<usize>();
+        let factors = [self.rows, self.columns].into_iter().filter_map(bytes).sum::<usize>();
         let results = self.rows * self.result_stride();
         factors + 4 * (results + self.columns * (self.units_down() + 1))
     }
 }
 
-/// Computes [`product`](super::product::product) with the tile's instruction. Factors are rounded to `F`, and sums are 32-bit floats.
+/// Returns matrices of zeros, as many as each plane computes: none without an instruction.
 #[cube]
-pub(crate) fn matrix_product<L: Factor, R: Factor, F: Float>(
-    left: &L,
-    right: &R,
-    begin_row: usize,
-    begin_column: usize,
-    begin: usize,
-    end: usize,
-    #[comptime] orders: [Order; 2],
-    #[comptime] tile: Tile,
-) -> Array<f32> {
-    let instruction = comptime!(tile.instruction.expect("the caller has checked"));
-    let MatrixInstruction { rows: m, columns: n, depth: k, .. } = comptime!(instruction);
-    let left_part = comptime!(Part::in_order(&tile, tile.rows, orders[0]));
-    let right_part = comptime!(Part::in_order(&tile, tile.columns, orders[1]));
-    let mut lefts = Shared::<[F]>::new_aligned_slice(comptime!(left_part.len()), ALIGNMENT);
-    let mut rights = Shared::<[F]>::new_aligned_slice(comptime!(right_part.len()), ALIGNMENT);
+pub(crate) fn zero_matrices(#[comptime] tile: Tile) -> Sequence<Matrix<f32>> {
     let mut sums = Sequence::<Matrix<f32>>::new();
-    #[unroll]
-    for _ in 0..comptime!(tile.plane_matrices()) {
-        let ident = MatrixIdent::Accumulator;
-        sums.push(Matrix::<f32>::from_value(ident, m, n, k, MatrixLayout::Undefined, 0.0f32));
-    }
-    let mut step = begin;
-    while step < end {
-        load::<L, F>(left, &mut lefts, begin_row, step, left_part, tile);
-        load::<R, F>(right, &mut rights, begin_column, step, right_part, tile);
-        sync_cube();
+    if comptime!(tile.instruction.is_some()) {
+        let MatrixInstruction { rows, columns, depth, .. } = comptime!(tile.instruction.unwrap());
         #[unroll]
-        for number in 0..comptime!(tile.plane_matrices()) {
-            let row = matrix_row(number, tile) * comptime!(left_part.line_stride);
-            let column = matrix_column(number, tile) * comptime!(right_part.line_stride);
-            #[unroll]
-            for part in 0..comptime!(tile.depth / instruction.depth) {
-                let first = row + comptime!(part * instruction.depth * left_part.step_stride);
-                let a = Matrix::<F>::from_slice(
-                    MatrixIdent::A,
-                    m,
-                    n,
-                    k,
-                    comptime!(left_part.left_layout()),
-                    &lefts[first..],
-                    comptime!(left_part.stride()),
-                );
-                let first = column + comptime!(part * instruction.depth * right_part.step_stride);
-                let b = Matrix::<F>::from_slice(
-                    MatrixIdent::B,
-                    m,
-                    n,
-                    k,
-                    comptime!(right_part.right_layout()),
-                    &rights[first..],
-                    comptime!(right_part.stride()),
-                );
-                let sum = sums.index(number);
-                cmma::execute(&a, &b, sum, sum);
-            }
+        for _ in 0..comptime!(tile.plane_matrices()) {
+            sums.push(Matrix::<f32>::from_value(
+                MatrixIdent::Accumulator,
+                rows,
+                columns,
+                depth,
+                MatrixLayout::Undefined,
+                0.0f32,
+            ));
         }
-        sync_cube();
-        step += comptime!(tile.depth);
     }
-    own_results(&sums, tile)
+    sums
+}
+
+/// Adds the products of two parts to the matrices of this plane.
+#[cube]
+pub(crate) fn add_matrix_products<F: Float>(
+    left: &Shared<[F]>,
+    right: &Shared<[F]>,
+    sums: &Sequence<Matrix<f32>>,
+    #[comptime] left_layout: SharedFactor,
+    #[comptime] right_layout: SharedFactor,
+    #[comptime] tile: Tile,
+) {
+    let depth = comptime!(tile.instruction.unwrap().depth);
+    #[unroll]
+    for number in 0..comptime!(tile.plane_matrices()) {
+        let row = matrix_row(number, tile);
+        let column = matrix_column(number, tile);
+        #[unroll]
+        for depth_step in 0..comptime!(tile.depth / depth) {
+            let step = comptime!(depth_step * depth);
+            let a = factor_matrix::<F>(left, row, step, MatrixIdent::A, left_layout, tile);
+            let b = factor_matrix::<F>(right, column, step, MatrixIdent::B, right_layout, tile);
+            let sum = sums.index(number);
+            cmma::execute(&a, &b, sum, sum);
+        }
+    }
+}
+
+/// Returns the matrix of a factor that starts at this line and step of the tile.
+#[cube]
+fn factor_matrix<F: Float>(
+    values: &Shared<[F]>,
+    line: usize,
+    #[comptime] step: usize,
+    #[comptime] ident: MatrixIdent,
+    #[comptime] layout: SharedFactor,
+    #[comptime] tile: Tile,
+) -> Matrix<F> {
+    let MatrixInstruction { rows, columns, depth, .. } = comptime!(tile.instruction.unwrap());
+    let first = line * comptime!(layout.line_stride) + comptime!(step * layout.step_stride);
+    Matrix::<F>::from_slice(
+        ident,
+        rows,
+        columns,
+        depth,
+        comptime!(layout.matrix_layout(ident)),
+        &values[first..],
+        comptime!(layout.leading_dimension()),
+    )
 }
 
 /// The first row, within the tile, of one of this plane's matrices.
@@ -154,10 +143,13 @@ fn matrix_column(#[comptime] number: usize, #[comptime] tile: Tile) -> usize {
     matrix % comptime!(tile.matrices_across()) * comptime!(tile.instruction.unwrap().columns)
 }
 
-/// Returns this unit's results. Which unit of a plane holds which values of a matrix is not known, so they pass through shared
-/// memory.
+/// Gives each unit its results. Which unit of a plane holds which values of a matrix is not known, so they pass through shared memory.
 #[cube]
-fn own_results(sums: &Sequence<Matrix<f32>>, #[comptime] tile: Tile) -> Array<f32> {
+pub(crate) fn distribute(
+    sums: &Sequence<Matrix<f32>>,
+    results: &mut Array<f32>,
+    #[comptime] tile: Tile,
+) {
     let stride = comptime!(tile.result_stride());
     let mut all = Shared::<[f32]>::new_aligned_slice(comptime!(tile.rows * stride), ALIGNMENT);
     #[unroll]
@@ -172,7 +164,6 @@ fn own_results(sums: &Sequence<Matrix<f32>>, #[comptime] tile: Tile) -> Array<f3
     }
     sync_cube();
     let first = first_row(tile) * stride + first_column(tile);
-    let mut results = Array::<f32>::new(comptime!(tile.unit_results()));
     #[unroll]
     for i in 0..comptime!(tile.unit_rows) {
         #[unroll]
@@ -181,7 +172,6 @@ fn own_results(sums: &Sequence<Matrix<f32>>, #[comptime] tile: Tile) -> Array<f3
             results[comptime!(i * tile.unit_columns + j)] = all[first + place];
         }
     }
-    results
 }
 
 #[cfg(all(test, feature = "cube-wgpu"))]
@@ -195,9 +185,9 @@ mod tests {
     use super::super::matrices::FactorType;
     use super::super::shape::ConvShape;
     use super::super::tensors::{Operand, constant};
-    use super::super::test_device;
     use super::super::tile::Scale;
     use super::super::weight_gradient::{partial_gradient, sum_parts};
+    use super::super::{numbers, test_device};
     use super::*;
 
     /// Returns a tensor of integers from `-range` to `range`, divided by 4. Their products and sums are exact in every order and in
@@ -213,11 +203,6 @@ mod tests {
 
     fn shaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor {
         Operand::new(&constant::<1>(tensor).reshape(shape)).unwrap().values
-    }
-
-    fn numbers(tensor: CubeTensor) -> Vec<f32> {
-        let len = tensor.meta.shape().num_elements();
-        constant::<4>(tensor).reshape([len]).into_data().try_into_vec().unwrap()
     }
 
     /// Returns all results of the three products of a convolution, with or without the instruction.
@@ -243,7 +228,7 @@ mod tests {
         let convolution =
             Convolution { shape, batch, input: &input, map, weight: &weight, instruction };
         let (output, moments) = forward(convolution, Some(&residual), true);
-        let mut all = vec![numbers(output), numbers(shaped4(moments.unwrap().values))];
+        let mut all = vec![numbers::<4>(output), numbers::<3>(moments.unwrap().values)];
         let norm = normalized.then(|| OutputNorm {
             values: residual,
             coefficients: quarters(4 * out_channels, 2, 5),
@@ -251,16 +236,11 @@ mod tests {
         let gradient = shaped(quarters(output_len, 4, 6), output_shape);
         let along = OutputGradient { gradient, norm };
         let (delta, sums) = input_gradient(convolution, &along, None);
-        all.push(numbers(delta));
-        all.extend(sums.map(|sums| numbers(shaped4(sums.0))));
+        all.push(numbers::<4>(delta));
+        all.extend(sums.map(|sums| numbers::<3>(sums.0)));
         let partial = partial_gradient(convolution, &along);
-        all.extend(sum_parts(&[partial]).into_iter().map(numbers));
+        all.extend(sum_parts(&[partial]).into_iter().map(numbers::<4>));
         all
-    }
-
-    fn shaped4(tensor: CubeTensor) -> CubeTensor {
-        let [a, b, c] = tensor.meta.shape().dims();
-        Operand::new(&constant::<3>(tensor).reshape([a, b, c, 1])).unwrap().values
     }
 
     #[test]

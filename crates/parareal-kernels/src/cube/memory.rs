@@ -9,11 +9,8 @@ use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
 use super::graph::GraphError;
-use super::joint::{joint_grid, tensors_per_launch};
+use super::joint::{first_value, joint_grid, tensors_per_launch, value_stride};
 use super::tensors::{converted, empty_like};
-
-/// Buffers of a kernel beside those of the tensors: scalars and lengths.
-const OTHER_BUFFERS: usize = 2;
 
 /// Bytes of the numbers that are copied.
 const WORD: u64 = 4;
@@ -132,7 +129,7 @@ pub fn has_device_transport(device: &Device) -> bool {
     tensor.is_some_and(|tensor| tensor.client.has_device_transport())
 }
 
-/// Memory of a device that nothing uses. When it is dropped, it is available to tensors and recordings of this thread.
+/// Device memory that is held back. When it is dropped, it is available to tensors and recordings of this thread.
 #[derive(Debug)]
 pub struct Reserve(#[allow(dead_code, reason = "memory lives as long as its handle")] Vec<Handle>);
 
@@ -185,6 +182,7 @@ pub fn copy<'a>(pairs: impl IntoIterator<Item = (&'a TensorMemory, &'a TensorMem
 
 /// Returns a copy of a contiguous tensor of 32-bit words, without space between its rows.
 pub(crate) fn copied(tensor: &CubeTensor) -> CubeTensor {
+    debug_assert_eq!(tensor.dtype.size() as u64, WORD);
     let new = empty_like(tensor);
     let len = tensor.meta.shape().num_elements();
     copy_words(&[[tensor, &new].map(|tensor| words(tensor, len))]);
@@ -200,7 +198,7 @@ fn words(tensor: &CubeTensor, len: usize) -> CubeTensor {
 /// Copies words of tensors to others of the same length. All are on one device.
 fn copy_words(pairs: &[[CubeTensor; 2]]) {
     let Some([CubeTensor { client, .. }, _]) = pairs.first() else { return };
-    for pairs in pairs.chunks(tensors_per_launch(client, 2, OTHER_BUFFERS)) {
+    for pairs in pairs.chunks(tensors_per_launch(client, 2, 0)) {
         let mut arguments = SequenceArg::new();
         let mut largest = 0;
         for pair in pairs {
@@ -226,10 +224,10 @@ fn copy_kernel(copies: &mut Sequence<Copy>, #[comptime] count: usize) {
     for number in 0..count {
         if CUBE_POS_Y as usize == number {
             let copy = copies.index_mut(number);
-            let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+            let mut index = first_value();
             while index < copy.to.len() {
                 copy.to[index] = copy.from[index];
-                index += CUBE_COUNT_X as usize * CUBE_DIM as usize;
+                index += value_stride();
             }
         }
     }

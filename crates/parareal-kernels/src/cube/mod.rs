@@ -57,6 +57,12 @@ fn test_device() -> burn::tensor::Device {
     burn::tensor::Device::cpu()
 }
 
+/// Returns the values of a tensor with this number of dimensions, for unit tests.
+#[cfg(all(test, any(feature = "cube-cpu", feature = "cube-wgpu")))]
+fn numbers<const D: usize>(tensor: burn_cubecl::tensor::CubeTensor) -> Vec<f32> {
+    tensors::constant::<D>(tensor).into_data().try_into_vec().unwrap()
+}
+
 pub(crate) use chain::chain;
 pub(crate) use lerp::lerp;
 pub(crate) use sgd::sgd_step;

@@ -35,14 +35,10 @@ mod tests {
     use burn::tensor::{Tensor, TensorData};
 
     use super::super::statistics::{Affine, combine, measure};
-    use super::super::tensors::{Arena, Operand, constant};
-    use super::super::test_device;
+    use super::super::tensors::{Arena, Operand};
+    use super::super::{numbers, test_device};
     use super::*;
     use crate::{ConvOptions, conv2d};
-
-    fn numbers(tensor: CubeTensor) -> Vec<f32> {
-        constant::<1>(tensor).into_data().try_into_vec().unwrap()
-    }
 
     #[test]
     fn moments_of_the_last_output_are_remembered() {
@@ -74,7 +70,7 @@ mod tests {
             [moments, again].map(|moments| combine(&moments, affine, None, &mut arena).0);
         for (found, expected) in [(found.mean, expected.mean), (found.variance, expected.variance)]
         {
-            for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
+            for (found, expected) in numbers::<1>(found).into_iter().zip(numbers::<1>(expected)) {
                 assert!((found - expected).abs() < 1e-6, "{found}, not {expected}");
             }
         }

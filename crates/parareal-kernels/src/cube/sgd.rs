@@ -8,13 +8,10 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 use parareal_autodiff::{Launches, postpone, within};
 
-use super::joint::{joint_grid, tensors_per_launch};
+use super::joint::{first_value, joint_grid, tensors_per_launch, value_stride};
 use super::memory::{TensorMemory, copy};
 use super::tensors::{constant, empty_like, is_owned, owned, values};
 use crate::sgd::Sgd;
-
-/// Buffers of a kernel beside those of the parameters: scalars, lengths, and [`UpdateScales`].
-const OTHER_BUFFERS: usize = 3;
 
 /// The learning rate, and a factor of all gradients, in the memory of a device. Recorded updates read them there, since other
 /// arguments of a launch cannot change when it is replayed.
@@ -164,7 +161,8 @@ impl Launches for Updates {
         };
         for updates in self.0.chunk_by(can_share) {
             let Some(first) = updates.first() else { continue };
-            let most = tensors_per_launch(&first.parameter.client, 3, OTHER_BUFFERS);
+            // One more buffer: [`UpdateScales`].
+            let most = tensors_per_launch(&first.parameter.client, 3, 1);
             updates.chunks(most).for_each(launch);
         }
     }
@@ -283,7 +281,7 @@ fn update(
     #[comptime] keeps_velocity: bool,
     #[comptime] nesterov: bool,
 ) {
-    let mut index = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+    let mut index = first_value();
     while index < step.parameter.len() {
         let parameter = step.parameter[index];
         let gradient = fma(step.weight_decay, parameter, factor * step.gradient[index]);
@@ -299,7 +297,7 @@ fn update(
             step.velocity[index] = velocity;
         }
         step.parameter[index] = fma(-learning_rate, change, parameter);
-        index += CUBE_COUNT_X as usize * CUBE_DIM as usize;
+        index += value_stride();
     }
 }
 

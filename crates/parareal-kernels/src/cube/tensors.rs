@@ -17,14 +17,21 @@ use crate::flex::is_composed;
 
 /// Creates a contiguous tensor of 32-bit floats without initial values, on the device of another one.
 pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
-    let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, Shape::from(shape), DType::F32)
+    empty_of(like, DType::F32, Shape::from(shape))
 }
 
 /// Creates a contiguous tensor without initial values, of the type and on the device of another one.
 pub(crate) fn empty_state<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
-    let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, Shape::from(shape), like.dtype)
+    empty_of(like, like.dtype, Shape::from(shape))
+}
+
+/// Creates a contiguous tensor without initial values, of the type and shape and on the device of another one.
+pub(crate) fn empty_like(like: &CubeTensor) -> CubeTensor {
+    empty_of(like, like.dtype, like.meta.shape().clone())
+}
+
+fn empty_of(like: &CubeTensor, dtype: DType, shape: Shape) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
 }
 
 /// Contiguous tensors in one allocation, which lives as long as any of them. The host's time for an allocation grows with the
@@ -72,22 +79,17 @@ impl Arena {
         shape: [usize; D],
     ) -> CubeTensor {
         let (bytes, space) = Self::bytes(&self.like, dtype, shape.iter().product());
-        let (client, device) = (self.like.client.clone(), self.like.device.clone());
+        let shape = Shape::from(shape);
         if self.used + space > self.size {
-            return empty_device_contiguous_dtype(client, device, Shape::from(shape), dtype);
+            return empty_of(&self.like, dtype, shape);
         }
+        let (client, device) = (self.like.client.clone(), self.like.device.clone());
         let begin = self.used;
         self.used += space;
         let handle = self.handle.get_or_insert_with(|| client.empty(self.size as usize)).clone();
         let handle = handle.offset_start(begin).offset_end(self.size - begin - bytes);
-        CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
+        CubeTensor::new_contiguous(client, device, shape, handle, dtype)
     }
-}
-
-/// Creates a tensor of this shape and device without initial values.
-pub(crate) fn empty_like(like: &CubeTensor) -> CubeTensor {
-    let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, like.meta.shape().clone(), DType::F32)
 }
 
 /// A contiguous tensor, with its node if it is in a graph.

@@ -8,7 +8,6 @@ use super::elements::launch_product;
 use super::factors::{Along, ConvolvedByStep, ConvolvedByStepLaunch, weight_index};
 use super::forward::Convolution;
 use super::input_gradient::OutputGradient;
-use super::matrices::FactorType;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::{Arena, empty};

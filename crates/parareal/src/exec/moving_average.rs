@@ -15,7 +15,7 @@ pub(super) fn follow<M: Module>(average: M, module: &M, decay: f64) -> M {
     join_launches(|| average.map(&mut Towards { values: values.0, share: 1.0 - decay }))
 }
 
-/// Returns `from + weight · (to - from)`.
+/// Returns `from + weight · (to - from)`, as `parareal_kernels` does, which is a dependency with the feature `cube` only.
 #[cfg(not(feature = "cube"))]
 fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tensor<D> {
     let step = (to - from.clone()) * weight;

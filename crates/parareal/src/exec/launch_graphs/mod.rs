@@ -9,6 +9,8 @@
 //! - The next step is recorded before it is executed. A recording executes nothing on the device, so one that fails has changed
 //!   nothing. The instructions between two messages share a graph. With a graph for each activity, whose times would then be known,
 //!   ResNet-164 took twice the memory: what a graph has freed is available to its own later launches only.
+//! - A recording may need more memory than the step before it, since that depends on when the host drops tensors. It is then repeated after
+//!   another step, from which memory is withheld.
 //! - From then on, a step copies its input, its target and the messages that it receives to the memory that the graphs read, replays
 //!   the graphs, and copies what they leave: the output and messages.
 //! - The update is recorded in the step after that, if the ones before have shown that the optimizer computes it in place and reads
@@ -88,12 +90,12 @@ struct Prepared<N: Coarsen> {
     failed: usize,
 }
 
-/// Memory that recordings were missing. The step before the next recording cannot use it, so that it allocates as much in addition.
+/// Memory that the latest recording lacked. It is kept from the step before the next one, which therefore allocates as much again.
 #[derive(Default)]
 struct Withheld {
     /// The graphs before the one that ran out of memory.
-    graphs: Vec<LaunchGraph>,
-    reserves: Vec<Reserve>,
+    _graphs: Vec<LaunchGraph>,
+    _reserve: Option<Reserve>,
 }
 
 /// The relation of a recording to a step.

@@ -36,7 +36,7 @@ use crate::random;
 /// need memory that the graphs before it have made unavailable.
 const MORE_FAILURES: usize = 4;
 
-/// The largest number of tensors that are allocated for a recording, of the size of the one for which it had no memory.
+/// Limit on the tensors reserved for a retry, each of the size for which there was no memory.
 const MAX_RESERVED: usize = 64;
 
 /// The number of steps after a recording in which the update may not be in place, before it is executed in each step. The first
@@ -92,30 +92,19 @@ where
         step: &StepOf<N, L>,
         prepared: Prepared<N>,
     ) -> Result<Option<RecordedStep<N>>, String> {
-        let Prepared {
-            shape,
-            received,
-            withheld: Withheld { graphs: partial, mut reserves },
-            failed,
-            ..
-        } = prepared;
-        // Their memory is available again, and so is what the last step has allocated in its place.
-        drop(partial);
-        reserves.clear();
+        let Prepared { shape, received, withheld, failed, .. } = prepared;
+        // Its memory is available again, and so is what the last step has allocated in its place.
+        drop(withheld);
         let mut groups = Vec::new();
         match self.record(step, received, graphs, &mut groups) {
             Ok(recorded) => Ok(Some(recorded)),
             Err(Refusal::Device(error)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
-                if let Some(bytes) = error.missing_bytes() {
-                    reserves.extend(Reserve::new(
-                        &self.device,
-                        bytes,
-                        MAX_RESERVED.min(1 << failed),
-                    ));
-                }
-                graphs.prepare(shape, Withheld { graphs: partial, reserves }, failed + 1)?;
-                Ok(None)
+                let count = MAX_RESERVED.min(1 << failed.min(16));
+                let missing = error.missing_bytes();
+                let reserve = missing.and_then(|bytes| Reserve::new(&self.device, bytes, count));
+                let withheld = Withheld { _graphs: partial, _reserve: reserve };
+                graphs.prepare(shape, withheld, failed + 1).map(|()| None)
             }
             Err(Refusal::Device(error)) => Err(error.to_string()),
             Err(Refusal::Step(reason)) => Err(reason),
