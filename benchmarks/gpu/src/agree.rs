@@ -30,15 +30,19 @@ pub(crate) struct Agree {
     /// Training steps.
     #[arg(long, default_value_t = 5)]
     steps: usize,
-    /// Precision of states on the device: f32 or bf16. The CPU's are 32-bit floats.
+    /// Precision of states on both: f32 or bf16.
     #[arg(long, default_value_t)]
     precision: Precision,
     /// Learning rate.
     #[arg(long, default_value_t = 0.01)]
     learning_rate: f64,
-    /// Largest relative difference.
+    /// Largest relative difference of outputs, of losses, and of all parameters and running statistics together at the end.
     #[arg(long, default_value_t = 1e-3)]
     tolerance: f64,
+    /// Largest relative difference of gradients in the first step: with f32 of each tensor, with bf16 of all together [default:
+    /// TOLERANCE].
+    #[arg(long)]
+    gradient_tolerance: Option<f64>,
     /// Folder with CIFAR-10; without it the built-in shapes are used.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -65,6 +69,7 @@ impl Agree {
             "steps": self.steps,
             "precision": self.precision.to_string(),
             "tolerance": self.tolerance,
+            "gradient_tolerance": self.gradient_tolerance(),
             "agrees": agrees,
             "networks": rows,
         });
@@ -72,16 +77,19 @@ impl Agree {
         Ok(agrees)
     }
 
+    fn gradient_tolerance(&self) -> f64 {
+        self.gradient_tolerance.unwrap_or(self.tolerance)
+    }
+
     fn compare(&self, subnetworks: usize, device: &Device, launch_graphs: bool) -> Result<Value> {
         let coarse_unit = "basic".parse()?;
-        let network =
-            |precision| Network { depth: self.depth, subnetworks, coarse_unit, precision };
+        let (depth, precision) = (self.depth, self.precision);
+        let network = || Network { depth, subnetworks, coarse_unit, precision };
         let builder = ExecutorBuilder::new(CrossEntropy::default(), optimizer());
-        let mut expected =
-            builder.clone().sequential().threads(1).start(network(Precision::F32).build()?)?;
+        let mut expected = builder.clone().sequential().threads(1).start(network().build()?)?;
         let builder = builder.devices([device.clone()]).workers(1);
         let builder = if launch_graphs { builder.launch_graphs() } else { builder };
-        let mut found = builder.start(network(self.precision).build()?)?;
+        let mut found = builder.start(network().build()?)?;
 
         let batches = images::batches(self.data_dir.clone(), self.batch_size, self.steps + 1)?;
         let mut batches = batches.into_iter();
@@ -89,8 +97,7 @@ impl Agree {
         let wanted = expected.gradients(inputs.clone(), targets.clone())?;
         let got = found.gradients(inputs, targets)?;
         let output = difference(&got.output.into_data(), &wanted.output.into_data());
-        let (gradients, worst_gradient) = differences(&got.gradients, &wanted.gradients)?;
-        let all_gradients = together(&got.gradients, &wanted.gradients);
+        let gradients = Differences::of(&got.gradients, &wanted.gradients)?;
 
         let mut losses: f64 = 0.0;
         for (inputs, targets) in batches {
@@ -100,42 +107,60 @@ impl Agree {
             eprintln!("N = {subnetworks}: loss {got:.6} on the device, {wanted:.6} on the CPU");
             losses = worse(losses, (got - wanted).abs() / wanted.abs());
         }
-        let (state, worst_state) =
-            differences(&found.read(StateKind::Weights)?, &expected.read(StateKind::Weights)?)?;
-        let worst = [output, gradients, losses, state].into_iter().fold(0.0, worse);
+        let state =
+            Differences::of(&found.read(StateKind::Weights)?, &expected.read(StateKind::Weights)?)?;
+        // After several steps, a tensor that began as zeros is a sum of small numbers, and differs by more than a tenth between two
+        // executors of one CPU.
+        let worst = [output, losses, state.together].into_iter().fold(0.0, worse);
+        let judged_gradients = match precision {
+            Precision::F32 => gradients.largest,
+            _ => gradients.together,
+        };
         Ok(json!({
             "subnetworks": subnetworks,
             "launch_graphs": launch_graphs,
             "output": output,
-            "all_gradients": all_gradients,
-            "gradients": gradients,
-            "worst_gradient": worst_gradient,
+            "all_gradients": gradients.together,
+            "gradients": gradients.largest,
+            "worst_gradient": gradients.name,
             "losses": losses,
-            "state": state,
-            "worst_state": worst_state,
+            "all_state": state.together,
+            "state": state.largest,
+            "worst_state": state.name,
             // NaN does not agree.
-            "agrees": worst <= self.tolerance,
+            "agrees": worst <= self.tolerance && judged_gradients <= self.gradient_tolerance(),
         }))
     }
 }
 
-/// Returns the largest relative difference between tensors of the same name, with the name of the tensor.
-fn differences(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<(f64, String)> {
-    if found.len() != expected.len() {
-        return Err("the tensors on the device are not those on the CPU".into());
-    }
-    let mut worst = (0.0, String::new());
-    for (found, expected) in found.iter().zip(expected) {
-        if found.name != expected.name {
-            return Err(format!("expected tensor `{}`, got `{}`", found.name, expected.name).into());
+/// Relative differences between tensors of the same names.
+struct Differences {
+    largest: f64,
+    /// The tensor with the largest difference.
+    name: String,
+    /// The difference of all tensors together.
+    together: f64,
+}
+
+impl Differences {
+    fn of(found: &[NamedTensor], expected: &[NamedTensor]) -> Result<Self> {
+        if found.len() != expected.len() {
+            return Err("the tensors on the device are not those on the CPU".into());
         }
-        let difference = difference(&found.data, &expected.data);
-        // NaN is the largest difference.
-        if (difference > worst.0 || difference.is_nan()) && !worst.0.is_nan() {
-            worst = (difference, found.name.clone());
+        let (mut largest, mut name) = (0.0_f64, String::new());
+        for (found, expected) in found.iter().zip(expected) {
+            if found.name != expected.name {
+                let (found, expected) = (&found.name, &expected.name);
+                return Err(format!("expected tensor `{expected}`, got `{found}`").into());
+            }
+            let difference = difference(&found.data, &expected.data);
+            // NaN is the largest difference.
+            if (difference > largest || difference.is_nan()) && !largest.is_nan() {
+                (largest, name) = (difference, found.name.clone());
+            }
         }
+        Ok(Self { largest, name, together: together(found, expected) })
     }
-    Ok(worst)
 }
 
 /// Returns `‖a − b‖ / ‖b‖` of all tensors together.

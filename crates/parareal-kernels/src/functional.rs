@@ -11,8 +11,8 @@ use crate::{composed, flex, fused_depthwise, fused_resample};
 
 /// Applies a residual unit: `input + (layer_n ∘ … ∘ layer_1)(input)`.
 ///
-/// On Burn's CPU backend with states in 32-bit floats or bfloat16, two to four normalized layers are one fused operation;
-/// see [`preactivation_conv2d`]. On CubeCL's devices this requires the feature `cube`.
+/// On Burn's CPU backend, and with the feature `cube` on CubeCL's devices, two to four normalized layers are one fused operation if
+/// states are 32-bit floats or bfloat16; see [`preactivation_conv2d`].
 ///
 /// # Shapes
 /// Input and output: `[batch, height, width, channels]`.
@@ -279,8 +279,8 @@ pub fn upsample2d(input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
 
 /// Returns true if operations on this state can be fused.
 ///
-/// This requires 32-bit floats or bfloat16, Burn's CPU backend or with the feature `cube` one of CubeCL's devices, and that the
-/// environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
+/// The state consists of 32-bit floats or bfloat16, on Burn's CPU backend or, with the feature `cube`, on one of CubeCL's devices, and
+/// the environment variable `PARAREAL_KERNELS` is not `composed`. On CubeCL's devices, only
 /// [`conv2d`], [`preactivation_conv2d`], [`residual`] and [`projected_residual`] are fused.
 pub fn is_fused(tensor: &Tensor<4>) -> bool {
     #[cfg(feature = "cube")]

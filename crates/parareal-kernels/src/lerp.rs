@@ -2,13 +2,14 @@
 
 use burn::tensor::Tensor;
 
-/// Returns `from + weight · (to - from)`, outside every graph.
+/// Returns `from + weight · (to - from)`.
 ///
-/// On CubeCL's devices with 32-bit floats (feature `cube`), it is computed in the memory of `from` if nothing else refers to it, and
-/// within [`join_launches`](parareal_autodiff::join_launches) many tensors share a launch: results have their values at its end.
+/// With the feature `cube`, two tensors of the same shape on one of CubeCL's devices, of 32-bit floats and outside every graph, are
+/// interpolated in the memory of `from` if nothing else refers to it. Within
+/// [`join_launches`](parareal_autodiff::join_launches) many of them share a launch, and results have their values at its end.
 ///
 /// # Panics
-/// If the shapes differ.
+/// If the shapes differ and cannot be broadcast.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -3,6 +3,9 @@
 
 mod device;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer};
@@ -354,6 +357,35 @@ fn clipping_that_comes_and_goes_is_recorded_once() {
         (0..12).map(|seed| Do::Step(seed, 4, if seed % 2 == 1 { CLIPPED } else { PLAIN }));
     let replayed = runner.assert_same(&commands.collect::<Vec<_>>());
     assert_eq!(replayed[4..], [Some(true); 8], "{replayed:?}");
+}
+
+/// Needs memory for three tensors in every second forward pass of a run with graphs: in those that are recorded.
+fn memory_hungry(_: usize, _: &Init) -> AnyLayer<Tensor<2>, Tensor<2>> {
+    let passes = Arc::new(AtomicUsize::new(0));
+    layer_fn(move |state: Tensor<2>| {
+        let is_recorded = passes.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let size = if is_recorded { 8 << 20 } else { 8 };
+        let value = state.clone().slice([0..1, 0..1]).expand([1, size]);
+        let tensors = [1.0, 2.0, 3.0].map(|factor| value.clone() * factor);
+        drop(tensors);
+        state.tanh()
+    })
+}
+
+#[test]
+fn recordings_that_lack_memory_are_repeated() {
+    let net = network(|index, init| match index {
+        2 => memory_hungry(index, init),
+        _ => normalized(index, init),
+    });
+    let cuts = Cuts::even(4, 1).unwrap();
+    let optimizer = sgd().into();
+    let runner =
+        Runner { net: &net, cuts, optimizer, workers: 1, inputs: features, tolerance: 1e-3 };
+    let replayed = runner.assert_same(&steps(0..8, PLAIN));
+    // Without the memory that is reserved, no recording would succeed.
+    assert_eq!(replayed[..2], [None; 2], "{replayed:?}");
+    assert_eq!(replayed[7], Some(true), "{replayed:?}");
 }
 
 /// Trains a network with a layer in its units, and returns the error of the second step, which is recorded.

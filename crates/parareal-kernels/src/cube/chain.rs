@@ -15,7 +15,7 @@ use parareal_autodiff::{is_deferring, record, replica_sum};
 use super::forward::{Convolution, forward};
 use super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
 use super::late_gradients::defer_weights;
-use super::matrices::MatrixInstruction;
+use super::matrices::FactorType;
 use super::norm_gradient::{
     NormGradient, norm_gradient, norm_gradient_lengths, normalized_input_gradient,
 };
@@ -69,7 +69,7 @@ pub(crate) fn chain(
         return None;
     }
 
-    let instruction = MatrixInstruction::for_states(&values.client, values.dtype);
+    let factors = FactorType::for_states(values.dtype);
     let adds_input = matches!(residual, Residual::Input);
     let mut skip = match (&other, residual) {
         (Some(other), Residual::Tensor(_)) => Some(other.values.clone()),
@@ -116,7 +116,7 @@ pub(crate) fn chain(
             SavedNorm { map: folded.map, is_batch }
         });
         let layer =
-            SavedLayer { shape, batch, input: values, weight: weight.values, norm, instruction };
+            SavedLayer { shape, batch, input: values, weight: weight.values, norm, factors };
         if let (Some(projection), 0) = (&projection, index) {
             skip = Some(forward(projection.convolution(&layer), None, false).0);
         }

@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 
 use super::elements::launch_product;
 use super::factors::{Convolved, ConvolvedLaunch, Weight, WeightLaunch};
-use super::matrices::MatrixInstruction;
+use super::matrices::FactorType;
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::statistics::PartialMoments;
@@ -24,8 +24,8 @@ pub(crate) struct Convolution<'a> {
     pub(crate) map: Option<&'a CubeTensor>,
     /// `[out_channels, in_channels, kernel, kernel]`.
     pub(crate) weight: &'a CubeTensor,
-    /// The instruction for products, where it fits.
-    pub(crate) instruction: Option<MatrixInstruction>,
+    /// The type of factors for the device's matrix instructions, which are used where one fits.
+    pub(crate) factors: Option<FactorType>,
 }
 
 impl Convolution<'_> {
@@ -68,13 +68,13 @@ pub(crate) fn forward(
     residual: Option<&CubeTensor>,
     measures: bool,
 ) -> (CubeTensor, Option<PartialMoments>) {
-    let Convolution { shape, batch, input, weight, instruction, .. } = convolution;
+    let Convolution { shape, batch, input, weight, factors, .. } = convolution;
     let client = &input.client;
     let mut tile = Tile::tall(Scale::of(client), shape.out_channels);
     if shape.kernel > 1 && shape.in_channels > 128 {
         tile = tile.with_costly_places();
     }
-    let tile = tile.with_instruction(instruction);
+    let tile = tile.with_matrices(client, factors);
     let pixels = convolution.out_pixels();
     let output = [batch, shape.out_height, shape.out_width, shape.out_channels];
     let output = empty_state(input, output);

@@ -170,6 +170,8 @@ mod tests {
         drop(Reserve::new(&device, bytes as u64, 1).unwrap());
         LaunchGraph::record(&device, || client.empty(bytes)).unwrap();
         assert_eq!(GraphError::of("not supported").missing_bytes(), None);
+        Reserve::new(&device, u64::MAX >> 4, 1).unwrap_err();
+        Reserve::new(&Device::flex(), 4, 1).unwrap_err();
     }
 
     #[test]

@@ -73,13 +73,13 @@ pub(crate) fn input_gradient(
     gradient: &OutputGradient,
     other: Option<&CubeTensor>,
 ) -> (CubeTensor, Option<PartialSums>) {
-    let Convolution { shape, batch, input, map, weight, instruction } = convolution;
+    let Convolution { shape, batch, input, map, weight, factors } = convolution;
     let client = &input.client;
     let mut tile = Tile::tall(Scale::of(client), shape.in_channels);
     if shape.kernel > 1 && shape.stride > 1 {
         tile = tile.with_costly_places();
     }
-    let tile = tile.with_instruction(instruction);
+    let tile = tile.with_matrices(client, factors);
     let pixels = convolution.in_pixels();
     let parts = pixels.div_ceil(tile.rows);
     // Without a normalization, the kernel does not write sums.

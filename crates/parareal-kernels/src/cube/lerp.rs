@@ -13,7 +13,7 @@ use super::tensors::{constant, owned, values};
 /// surrounding [`parareal_autodiff::join_launches`].
 ///
 /// # Panics
-/// If [`super::is_fused`] returns false for a tensor.
+/// If [`super::is_fused`] returns false for a tensor. The shapes must be equal.
 pub(crate) fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tensor<D> {
     let (from, to) = (owned(values(from)), into_contiguous(values(to)));
     let result = constant(from.clone());

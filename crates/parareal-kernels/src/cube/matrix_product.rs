@@ -46,7 +46,6 @@ impl Tile {
     }
 
     /// The largest number of bytes of shared memory that a product and the sums over its columns take, with factors of two bytes.
-    #[cfg(test)]
     pub(crate) fn matrix_product_bytes(&self) -> usize {
         let bytes = |lines| {
             let layouts =
@@ -205,12 +204,12 @@ mod tests {
         Operand::new(&constant::<1>(tensor).reshape(shape)).unwrap().values
     }
 
-    /// Returns all results of the three products of a convolution, with or without the instruction.
+    /// Returns all results of the three products of a convolution, with or without matrix instructions.
     fn results(
         shape: ConvShape,
         batch: usize,
         normalized: bool,
-        instruction: Option<MatrixInstruction>,
+        factors: Option<FactorType>,
     ) -> Vec<Vec<f32>> {
         let ConvShape { height, width, out_height, out_width, in_channels, out_channels, .. } =
             shape;
@@ -226,7 +225,7 @@ mod tests {
         let residual = shaped(quarters(output_len, 5, 4), output_shape);
         let map = map.as_ref();
         let convolution =
-            Convolution { shape, batch, input: &input, map, weight: &weight, instruction };
+            Convolution { shape, batch, input: &input, map, weight: &weight, factors };
         let (output, moments) = forward(convolution, Some(&residual), true);
         let mut all = vec![numbers::<4>(output), numbers::<3>(moments.unwrap().values)];
         let norm = normalized.then(|| OutputNorm {
@@ -247,8 +246,7 @@ mod tests {
     #[ignore = "needs a device that multiplies matrices in half precision: see .ci/matrices"]
     fn an_instruction_changes_no_exact_result() {
         let client = quarters(1, 1, 0).client;
-        let instruction = MatrixInstruction::of(&client, FactorType::Half);
-        let instruction = instruction.expect("the device multiplies matrices in half precision");
+        let factors = Some(FactorType::Half);
         let sizes = [
             // batch, size, from, to, kernel, stride
             (2, [6, 5], 16, 16, 1, 1),
@@ -267,11 +265,12 @@ mod tests {
             };
             for channels in [in_channels, out_channels] {
                 let tile = Tile::tall(Scale::of(&client), channels);
-                assert_eq!(tile.with_instruction(Some(instruction)).instruction, Some(instruction));
+                let found = tile.with_matrices(&client, factors).instruction;
+                assert!(found.is_some(), "the device multiplies matrices in half precision");
             }
             for normalized in [false, true] {
                 let expected = results(shape, batch, normalized, None);
-                let found = results(shape, batch, normalized, Some(instruction));
+                let found = results(shape, batch, normalized, factors);
                 assert_eq!(found.len(), expected.len());
                 for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                     assert!(expected.iter().any(|value| *value != 0.0));

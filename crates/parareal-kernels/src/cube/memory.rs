@@ -134,10 +134,18 @@ pub fn has_device_transport(device: &Device) -> bool {
 pub struct Reserve(#[allow(dead_code, reason = "memory lives as long as its handle")] Vec<Handle>);
 
 impl Reserve {
-    /// Allocates memory for `count` tensors of this number of bytes. Returns `None` if the device is not one of CubeCL's.
-    pub fn new(device: &Device, bytes: u64, count: usize) -> Option<Self> {
-        let CubeTensor { client, .. } = Float::into_cube(Tensor::<1>::zeros([1], device))?;
-        Some(Self((0..count).map(|_| client.empty(bytes as usize)).collect()))
+    /// Allocates memory for `count` tensors of this number of bytes.
+    ///
+    /// # Errors
+    /// If the device is not one of CubeCL's, or does not have so much memory.
+    pub fn new(device: &Device, bytes: u64, count: usize) -> Result<Self, GraphError> {
+        let tensor = Float::into_cube(Tensor::<1>::zeros([1], device));
+        let CubeTensor { client, .. } = tensor.ok_or_else(|| {
+            GraphError::of("memory can be reserved on a device of CubeCL, without operation fusion")
+        })?;
+        let handles: Vec<_> = (0..count).map(|_| client.empty(bytes as usize)).collect();
+        client.check(handles.iter()).map_err(GraphError::of)?;
+        Ok(Self(handles))
     }
 }
 

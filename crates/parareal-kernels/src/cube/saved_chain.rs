@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 
 use super::forward::Convolution;
-use super::matrices::MatrixInstruction;
+use super::matrices::FactorType;
 use super::shape::ConvShape;
 
 /// The convolutions of a chain.
@@ -38,8 +38,8 @@ pub(crate) struct SavedLayer {
     pub(crate) input: CubeTensor,
     pub(crate) weight: CubeTensor,
     pub(crate) norm: Option<SavedNorm>,
-    /// The instruction for products, where it fits.
-    pub(crate) instruction: Option<MatrixInstruction>,
+    /// As [`Convolution::factors`].
+    pub(crate) factors: Option<FactorType>,
 }
 
 #[derive(Debug)]
@@ -63,10 +63,10 @@ impl SavedChain {
 
 impl SavedLayer {
     pub(crate) fn convolution(&self) -> Convolution<'_> {
-        let Self { shape, batch, input, weight, norm, instruction } = self;
+        let Self { shape, batch, input, weight, norm, factors } = self;
         let map = norm.as_ref().map(|norm| &norm.map);
-        let (shape, batch, instruction) = (*shape, *batch, *instruction);
-        Convolution { shape, batch, input, map, weight, instruction }
+        let (shape, batch, factors) = (*shape, *batch, *factors);
+        Convolution { shape, batch, input, map, weight, factors }
     }
 
     /// The number of parents that this convolution adds to the node: its weight, and with a normalization also scale and

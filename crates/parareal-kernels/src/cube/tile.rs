@@ -4,7 +4,7 @@ use cubecl::CubeCount;
 use cubecl::CubeDim;
 use cubecl::client::Client;
 
-use super::matrices::MatrixInstruction;
+use super::matrices::{FactorType, MatrixInstruction};
 
 /// The largest number of blocks along a dimension of a grid that all devices support.
 pub(crate) const MAX_BLOCKS: usize = 65_535;
@@ -80,17 +80,39 @@ impl Tile {
         Self { depth: self.depth.min(8), ..self }
     }
 
-    /// Returns this tile for products with an instruction, if the tile consists of its matrices, the same number for each plane.
-    /// Otherwise returns the tile as it is.
-    pub(crate) fn with_instruction(self, instruction: Option<MatrixInstruction>) -> Self {
-        let Some(found) = instruction else { return self };
-        let depth = self.depth.next_multiple_of(found.depth);
-        let tile = Self { instruction, depth, ..self };
-        let fits = tile.rows.is_multiple_of(found.rows)
-            && tile.columns.is_multiple_of(found.columns)
-            && tile.units().is_multiple_of(found.plane)
+    /// Returns this tile for products with the device's largest instruction for factors of this type that fits it. Returns the tile
+    /// as it is if there is none.
+    pub(crate) fn with_matrices(self, client: &Client, factors: Option<FactorType>) -> Self {
+        let shared = client.properties().hardware.max_shared_memory_size;
+        let instructions =
+            factors.into_iter().flat_map(|factors| MatrixInstruction::all(client, factors));
+        self.with_largest(instructions, shared)
+    }
+
+    /// As [`Self::with_matrices`], with one of these instructions and at most this number of bytes of shared memory.
+    fn with_largest(
+        self,
+        instructions: impl IntoIterator<Item = MatrixInstruction>,
+        shared: usize,
+    ) -> Self {
+        let tiles = instructions.into_iter().filter_map(|instruction| {
+            let tile = self.with_instruction(instruction)?;
+            (tile.matrix_product_bytes() <= shared)
+                .then_some(((instruction.rows, instruction.depth), tile))
+        });
+        tiles.max_by_key(|(size, _)| *size).map_or(self, |(_, tile)| tile)
+    }
+
+    /// Returns this tile for products with an instruction. Returns `None` if the tile does not consist of its matrices, the same number
+    /// for each plane.
+    fn with_instruction(self, instruction: MatrixInstruction) -> Option<Self> {
+        let depth = self.depth.next_multiple_of(instruction.depth);
+        let tile = Self { instruction: Some(instruction), depth, ..self };
+        let fits = tile.rows.is_multiple_of(instruction.rows)
+            && tile.columns.is_multiple_of(instruction.columns)
+            && tile.units().is_multiple_of(instruction.plane)
             && tile.matrices().is_multiple_of(tile.planes());
-        if fits { tile } else { self }
+        fits.then_some(tile)
     }
 
     /// Number of matrices across the tile.
@@ -194,7 +216,6 @@ pub(crate) fn grid(x: usize, y: usize, z: usize) -> CubeCount {
 
 #[cfg(test)]
 mod tests {
-    use super::super::matrices::{FactorType, MATRIX_PRODUCT_BYTES};
     use super::*;
 
     /// The limits of WebGPU, which all other devices but processors exceed.
@@ -222,25 +243,43 @@ mod tests {
         }
     }
 
+    /// Shared memory of a block on every device with such instructions, in bytes.
+    const SHARED: usize = 32 << 10;
+
+    fn instruction(size: usize, depth: usize, plane: usize) -> MatrixInstruction {
+        let factors = FactorType::Bfloat16;
+        MatrixInstruction { factors, rows: size, columns: size, depth, plane }
+    }
+
     /// The instruction of NVIDIA's GPUs.
     #[test]
     fn tiles_consist_of_matrices() {
-        let factors = FactorType::Bfloat16;
-        let found = MatrixInstruction { factors, rows: 16, columns: 16, depth: 16, plane: 32 };
+        let found = instruction(16, 16, 32);
         let talls = [16, 17, 33].map(|columns| Tile::tall(Scale::Wide, columns));
         let costly = talls.map(Tile::with_costly_places);
         for tile in talls.into_iter().chain(costly).chain([Tile::fitting(Scale::Wide, 64, 576)]) {
-            let tile = tile.with_instruction(Some(found));
+            let tile = tile.with_largest([found], SHARED);
             assert_eq!((tile.instruction, tile.depth), (Some(found), 16), "{tile:?}");
             assert!(tile.units() <= MAX_UNITS, "{tile:?}");
             assert_eq!(tile.units() * tile.unit_results(), tile.rows * tile.columns);
             assert_eq!(tile.matrices() * 256, tile.rows * tile.columns);
-            assert!(tile.matrix_product_bytes() <= MATRIX_PRODUCT_BYTES, "{tile:?}");
         }
         // A tile for one unit, and one for half of a plane.
         for tile in [Tile::tall(Scale::Narrow, 64), Tile::fitting(Scale::Wide, 16, 16)] {
-            assert_eq!(tile.with_instruction(Some(found)), tile);
+            assert_eq!(tile.with_largest([found], SHARED), tile);
         }
+    }
+
+    /// Instructions as those of AMD's CDNA GPUs, with planes of 64 units.
+    #[test]
+    fn the_largest_instruction_that_fits_is_chosen() {
+        let [small, large] = [instruction(16, 16, 64), instruction(32, 8, 64)];
+        let chosen = |columns, shared| {
+            Tile::tall(Scale::Wide, columns).with_largest([small, large], shared).instruction
+        };
+        assert_eq!(chosen(64, SHARED), Some(large));
+        assert_eq!(chosen(16, SHARED), Some(small));
+        assert_eq!(chosen(64, 4 << 10), None);
     }
 
     #[test]

@@ -33,11 +33,11 @@ pub(crate) fn partial_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
 ) -> PartialGradient {
-    let Convolution { shape, input, instruction, .. } = convolution;
+    let Convolution { shape, input, factors, .. } = convolution;
     let client = &input.client;
     let scale = Scale::of(client);
     let tile = Tile::fitting(scale, shape.out_channels, shape.depth());
-    let tile = tile.with_instruction(instruction);
+    let tile = tile.with_matrices(client, factors);
     let pixels = convolution.out_pixels();
     let [rows, columns] =
         [shape.out_channels.div_ceil(tile.rows), shape.depth().div_ceil(tile.columns)];

@@ -52,19 +52,18 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Returns true if the device computes with bfloat16: CubeCL's CPU runtime does, WebGPU and Vulkan do not.
-fn has_bfloat16() -> bool {
-    let supported = device().supports_dtype(DType::BF16);
-    assert!(supported || cfg!(feature = "cube-wgpu"), "no kernel would be tested in bfloat16");
-    supported
+/// Returns the precisions that the device computes in: CubeCL's CPU runtime has bfloat16, WebGPU has not.
+fn precisions() -> &'static [Precision] {
+    let has_bfloat16 = device().supports_dtype(DType::BF16);
+    assert!(has_bfloat16 || cfg!(feature = "cube-wgpu"), "no kernel would be tested in bfloat16");
+    let all = &[Precision::Single, Precision::Bfloat16];
+    if has_bfloat16 { all } else { &all[..1] }
 }
 
 #[test]
 fn fused_and_composed_agree() {
-    let all = [Precision::Single, Precision::Bfloat16];
-    let precisions = if has_bfloat16() { &all[..] } else { &all[..1] };
     for case in cases() {
-        case.check_on(&device(), precisions);
+        case.check_on(&device(), precisions());
     }
 }
 
@@ -76,7 +75,7 @@ fn units_and_composed_agree() {
         for batch_statistics in [true, false] {
             let unit = Unit { channels, kernels, batch_statistics };
             unit.check_on(&device());
-            if has_bfloat16() {
+            if precisions().contains(&Precision::Bfloat16) {
                 check_bfloat16(unit);
             }
         }
@@ -112,7 +111,7 @@ fn each_gradient_can_be_computed_alone() {
 /// Two units of two convolutions, one after the other.
 struct Units {
     device: Device,
-    dtype: DType,
+    precision: Precision,
     input: TensorData,
     cotangent: TensorData,
     /// Weight, scale and shift of each layer.
@@ -131,7 +130,7 @@ const WIDE: usize = 6;
 const NARROW: usize = 4;
 
 impl Units {
-    fn new(device: Device, dtype: DType) -> Self {
+    fn new(device: Device, precision: Precision) -> Self {
         let mut source = Source::new();
         let shape = [2, 4, 5, WIDE];
         let (input, cotangent) = (source.normal(shape, 1.5, 2.0), source.normal(shape, 0.0, 1.0));
@@ -141,7 +140,7 @@ impl Units {
             [weight, source.normal([before], 1.0, 0.3), source.normal([before], 0.1, 0.3)]
         });
         let parameters = parameters.collect();
-        Self { device, dtype, input, cotangent, parameters }
+        Self { device, precision, input, cotangent, parameters }
     }
 
     fn step(&self, defers: bool) -> Step {
@@ -149,11 +148,12 @@ impl Units {
         fn leaf<const D: usize>(data: &TensorData, device: &Device, dtype: DType) -> Tensor<D> {
             Tensor::from_data(data.clone(), (device, dtype)).require_grad()
         }
-        let input: Tensor<4> = leaf(&self.input, &device, self.dtype);
+        let [states, dtype] = [self.precision.states(), self.precision.parameters()];
+        let input: Tensor<4> = leaf(&self.input, &device, states);
         let leaves = self.parameters.iter().map(|[weight, scale, shift]| {
-            let weight: Tensor<4> = leaf(weight, &device, self.dtype);
+            let weight: Tensor<4> = leaf(weight, &device, dtype);
             let [scale, shift]: [Tensor<1>; 2] =
-                [scale, shift].map(|data| leaf(data, &device, self.dtype));
+                [scale, shift].map(|data| leaf(data, &device, dtype));
             (weight, scale, shift)
         });
         let leaves: Vec<_> = leaves.collect();
@@ -174,7 +174,7 @@ impl Units {
             }
             state = output;
         }
-        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (&self.device, self.dtype));
+        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (&self.device, states));
         let vjp = Vjp::new(state.clone());
         // A copy, because CubeCL's CPU runtime returns its own memory, which a later operation may overwrite.
         let output = state.into_data();
@@ -200,28 +200,44 @@ impl Units {
     }
 }
 
+/// Compares results on the device with those on the CPU: of 32-bit floats with double precision, of states in bfloat16 with the same,
+/// which are on the same sides of ReLU.
+fn check_results(run: impl Fn(&Device, Precision) -> Vec<TensorData>) {
+    for &precision in precisions() {
+        // The CPU also rounds the gradients of inner states.
+        let (reference, tolerance) = match precision {
+            Precision::Bfloat16 => (Precision::Bfloat16, 0.05),
+            _ => (Precision::Double, 1e-5),
+        };
+        let (found, expected) = (run(&device(), precision), run(&Device::flex(), reference));
+        assert_eq!(found.len(), expected.len());
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let difference = relative_difference(found, expected);
+            let told = format!("{precision:?}: result {index} differs by {difference:.1e}");
+            assert!(difference <= tolerance, "{told}");
+        }
+    }
+}
+
 /// The second unit gets the statistics of its input from the first.
 #[test]
-fn consecutive_units_agree_with_double_precision() {
-    let expected = Units::new(Device::flex(), DType::F64).step(false);
-    let found = Units::new(device(), DType::F32).step(false);
-    let expected = expected.values.iter().chain(&expected.gradients);
-    for (index, (found, expected)) in
-        found.values.iter().chain(&found.gradients).zip(expected).enumerate()
-    {
-        let difference = relative_difference(found, expected);
-        assert!(difference <= 1e-5, "result {index} differs by {difference:.1e}");
-    }
+fn consecutive_units_agree_with_the_cpu() {
+    check_results(|device, precision| {
+        let Step { values, gradients } = Units::new(device.clone(), precision).step(false);
+        values.into_iter().chain(gradients).collect()
+    });
 }
 
 #[test]
 fn results_are_reproducible_and_independent_of_deferral() {
-    let units = Units::new(device(), DType::F32);
-    let [first, again, deferred] = [false, false, true].map(|defers| units.step(defers));
-    for other in [again, deferred] {
-        let all = first.values.iter().chain(&first.gradients);
-        for (first, other) in all.zip(other.values.iter().chain(&other.gradients)) {
-            first.assert_eq(other, true);
+    for &precision in precisions() {
+        let units = Units::new(device(), precision);
+        let [first, again, deferred] = [false, false, true].map(|defers| units.step(defers));
+        for other in [again, deferred] {
+            let all = first.values.iter().chain(&first.gradients);
+            for (first, other) in all.zip(other.values.iter().chain(&other.gradients)) {
+                first.assert_eq(other, true);
+            }
         }
     }
 }
@@ -234,12 +250,12 @@ fn gradients_agree_with_finite_differences() {
     let product = |a: &TensorData, b: &TensorData| -> f64 {
         numbers(a).into_iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
     };
-    let gradients = Units::new(device(), DType::F32).step(false).gradients;
+    let gradients = Units::new(device(), Precision::Single).step(false).gradients;
     let mut source = Source::new();
     for (operand, gradient) in gradients.iter().enumerate() {
         let direction = source.normal([gradient.num_elements()], 0.0, 1.0);
         let loss = |factor: f32| {
-            let mut units = Units::new(device(), DType::F32);
+            let mut units = Units::new(device(), Precision::Single);
             let moved = match operand.checked_sub(1) {
                 None => &mut units.input,
                 Some(index) => &mut units.parameters[index / 3][index % 3],
@@ -275,7 +291,8 @@ fn running_statistics_are_those_of_the_batch() {
     let (input, weight) =
         (source.normal([2, 3, 5, 6], 1.0, 2.0), source.normal([6, 6, 1, 1], 0.0, 0.3));
     let [mean, variance] = [0.5, 2.0].map(|mean| source.normal([6], mean, 0.1));
-    let running = |device: &Device, dtype: DType| {
+    let running = |device: &Device, precision: Precision| {
+        let dtype = precision.parameters();
         let layers = [(); 2].map(|()| {
             let [mean, variance] =
                 [&mean, &variance].map(|data| Tensor::from_data(data.clone(), (device, dtype)));
@@ -290,7 +307,7 @@ fn running_statistics_are_those_of_the_batch() {
             let options = ConvOptions { stride: 1, padding: 0 };
             PreactivationConv { normalization: Some(normalization), weight, options }
         });
-        let input = Tensor::from_data(input.clone(), (device, dtype));
+        let input = Tensor::from_data(input.clone(), (device, precision.states()));
         let (_, statistics) = residual(input, layers.into());
         let running = statistics.into_iter().flat_map(|statistics| {
             let RunningStatistics { mean, variance, momentum } = statistics.running.unwrap();
@@ -299,11 +316,7 @@ fn running_statistics_are_those_of_the_batch() {
         });
         running.collect::<Vec<_>>()
     };
-    let expected = running(&Device::flex(), DType::F64);
-    for (found, expected) in running(&device(), DType::F32).iter().zip(&expected) {
-        let difference = relative_difference(found, expected);
-        assert!(difference <= 1e-6, "{found:?} instead of {expected:?}");
-    }
+    check_results(running);
 }
 
 /// Three steps with parameters of several sizes, more than fit into one launch on some devices.
@@ -431,11 +444,18 @@ impl ProjectedUnit {
     }
 
     /// Returns the statistics and the output, and the gradients of the input, the projection and all parameters.
-    fn run(&self, device: &Device, dtype: DType, is_batch: bool, defers: bool) -> Vec<TensorData> {
+    fn run(
+        &self,
+        device: &Device,
+        precision: Precision,
+        is_batch: bool,
+        defers: bool,
+    ) -> Vec<TensorData> {
+        let [states, dtype] = [precision.states(), precision.parameters()];
         let graph = device.clone().autodiff();
         let options = |stride, kernel| ConvOptions { stride, padding: kernel / 2 };
         let leaf = |data: &TensorData| Tensor::from_data(data.clone(), (&graph, dtype));
-        let input: Tensor<4> = leaf(&self.input).require_grad();
+        let input = Tensor::<4>::from_data(self.input.clone(), (&graph, states)).require_grad();
         let projected: Tensor<4> = leaf(&self.projection).require_grad();
         let leaves = self.layers.iter().map(|(weight, affine)| {
             let affine = affine
@@ -475,7 +495,7 @@ impl ProjectedUnit {
         let vjp = Vjp::new(output.clone());
         let output = output.into_data();
         results.push(TensorData::new(output.iter::<f64>().collect(), output.shape().clone()));
-        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (device, dtype));
+        let cotangent = Tensor::<4>::from_data(self.cotangent.clone(), (device, states));
         let (found, mut late) = match defers {
             true => {
                 let (found, deferred) = defer_weight_gradients(|| vjp.pull_back(cotangent));
@@ -497,19 +517,16 @@ impl ProjectedUnit {
 }
 
 #[test]
-fn projected_units_agree_with_double_precision() {
+fn projected_units_agree_with_the_cpu() {
     let unit = ProjectedUnit::new();
     for is_batch in [true, false] {
-        let expected = unit.run(&Device::flex(), DType::F64, is_batch, false);
-        let on_cpu = unit.run(&Device::flex(), DType::F32, is_batch, false);
-        let found = unit.run(&device(), DType::F32, is_batch, false);
-        let deferred = unit.run(&device(), DType::F32, is_batch, true);
-        for (index, expected) in expected.iter().enumerate() {
-            for found in [&on_cpu, &found] {
-                let difference = relative_difference(&found[index], expected);
-                assert!(difference <= 1e-5, "result {index} differs by {difference:.1e}");
+        let run = |device: &Device, precision| unit.run(device, precision, is_batch, false);
+        check_results(run);
+        for &precision in precisions() {
+            let deferred = unit.run(&device(), precision, is_batch, true);
+            for (found, deferred) in run(&device(), precision).iter().zip(&deferred) {
+                found.assert_eq(deferred, true);
             }
-            found[index].assert_eq(&deferred[index], true);
         }
     }
 }

@@ -36,8 +36,9 @@ use crate::random;
 /// need memory that the graphs before it have made unavailable.
 const MORE_FAILURES: usize = 4;
 
-/// Limit on the tensors reserved for a retry, each of the size for which there was no memory.
-const MAX_RESERVED: usize = 64;
+/// Limit on the memory that is reserved for a retry, in bytes. It is held during a step that needs as much as before. A single tensor
+/// may be larger.
+const MAX_RESERVED: u64 = 1 << 30;
 
 /// The number of steps after a recording in which the update may not be in place, before it is executed in each step. The first
 /// update of an optimizer creates its state.
@@ -100,15 +101,22 @@ where
             Ok(recorded) => Ok(Some(recorded)),
             Err(Refusal::Device(error)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
-                let count = MAX_RESERVED.min(1 << failed.min(16));
                 let missing = error.missing_bytes();
-                let reserve = missing.and_then(|bytes| Reserve::new(&self.device, bytes, count));
+                let reserve = missing.map(|bytes| self.reserve(bytes, failed)).transpose();
+                let reserve = reserve.map_err(|error| error.to_string())?;
                 let withheld = Withheld { _graphs: partial, _reserve: reserve };
                 graphs.prepare(shape, withheld, failed + 1).map(|()| None)
             }
             Err(Refusal::Device(error)) => Err(error.to_string()),
             Err(Refusal::Step(reason)) => Err(reason),
         }
+    }
+
+    /// Reserves memory for tensors of the size that was missing: twice as many after each failure.
+    fn reserve(&self, missing: u64, failed: usize) -> Result<Reserve, GraphError> {
+        let limit = (MAX_RESERVED / missing.max(1)).max(1);
+        let count = 1_u64.checked_shl(failed as u32).unwrap_or(limit).min(limit);
+        Reserve::new(&self.device, missing, count as usize)
     }
 
     /// Records a step. The graphs before a failure are in `groups`.

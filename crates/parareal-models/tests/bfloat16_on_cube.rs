@@ -1,0 +1,47 @@
+//! Networks with states in bfloat16 on CubeCL's CPU runtime agree with those on the CPU.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind};
+use parareal::net::NamedTensor;
+use parareal_kernels::Sgd;
+use parareal_models::{ImageNetwork, Precision};
+use parareal_testing::{init, relative_difference, start};
+
+#[test]
+fn subnetworks_agree_in_bfloat16() {
+    let net = ImageNetwork::resnet(11).unwrap().with_width(4).with_precision(Precision::Bf16);
+    for subnetworks in [1, 3] {
+        let cuts = net.default_cuts(subnetworks).unwrap();
+        let start = |builder| start(builder, &net, &cuts, &init(1, DType::F32));
+        let builder = ExecutorBuilder::new(CrossEntropy::default(), Sgd::default());
+        let mut expected = start(builder.clone().sequential());
+        let mut found = start(builder.workers(1).devices([Device::cpu()]));
+        let images = init(3, DType::F32).normal("images", [4, 3, 32, 32], 1.0).val().inner();
+        let labels: Tensor<1, Int> = Tensor::from_data([1i64, 3, 5, 7], &Device::flex());
+
+        let [gradients, wanted] = [&mut found, &mut expected]
+            .map(|executor| executor.gradients(images.clone(), labels.clone()).unwrap());
+        let check = |found: TensorData, expected: TensorData, tolerance: f64, what: &str| {
+            let difference = relative_difference(&found, &expected);
+            assert!(difference <= tolerance, "{what}, {subnetworks} subnetworks: {difference:.1e}");
+        };
+        check(gradients.output.into_data(), wanted.output.into_data(), 0.02, "output");
+        check(joined(&gradients.gradients), joined(&wanted.gradients), 0.2, "gradients");
+
+        let [state, wanted] = [&mut found, &mut expected].map(|executor| {
+            executor.train_step(images.clone(), labels.clone(), 1e-3).unwrap();
+            joined(&executor.read(StateKind::Weights).unwrap())
+        });
+        check(state, wanted, 1e-3, "state");
+        let [output, wanted] =
+            [&mut found, &mut expected].map(|executor| executor.infer(images.clone()).unwrap());
+        check(output.into_data(), wanted.into_data(), 0.05, "evaluation");
+    }
+}
+
+/// Returns all values of some tensors as one.
+fn joined(tensors: &[NamedTensor]) -> TensorData {
+    let values: Vec<f64> = tensors.iter().flat_map(|tensor| tensor.data.iter::<f64>()).collect();
+    let length = values.len();
+    TensorData::new(values, [length])
+}
