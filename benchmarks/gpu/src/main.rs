@@ -1,4 +1,4 @@
-//! Training steps on a GPU: agreement with the CPU, times and counts.
+//! Training steps on a GPU: agreement with the CPU, times, counts and predictions.
 //!
 //! ```sh
 //! cargo run --release -p gpu --features cuda -- agree --device cuda:0
@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod agree;
+mod bench;
 mod counts;
 mod device;
 mod images;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Compare a device with the CPU over a few training steps.
     Agree(agree::Agree),
+    /// Time the components of a step, as in the paper's Table 2, and predict the step.
+    Bench(bench::Components),
     /// Time training steps, and count their calls of the device.
     Step(step::Step),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     allocator::retain();
     let done = match Arguments::parse().command {
         Command::Agree(agree) => agree.run(),
+        Command::Bench(components) => components.run().map(|()| true),
         Command::Step(step) => step.run().map(|()| true),
     };
     match done {

@@ -68,7 +68,7 @@ pub(crate) struct Step {
     /// Defer weight gradients of the coarse network [default: true]
     ///
     /// Deferred weight gradients are computed after the gradient of the coarse network's input has been sent
-    /// to the neighbor, as `parareal train` does on the CPU.
+    /// to the neighbor, as `parareal train` does with fused units.
     #[arg(long, value_name = "true|false", hide_short_help = true)]
     pub(crate) defer: Option<bool>,
     /// Recompute states in the backward pass instead of storing them

@@ -61,6 +61,17 @@ struct Variant {
     moments: bool,
 }
 
+/// Returns the tile of the forward pass.
+pub(crate) fn forward_tile(convolution: Convolution<'_>) -> Tile {
+    let Convolution { shape, input, factors, .. } = convolution;
+    let tile = Tile::tall(Scale::of(&input.client), shape.out_channels);
+    let tile = match shape.kernel > 1 && shape.in_channels > 128 {
+        true => tile.with_costly_places(),
+        false => tile,
+    };
+    tile.with_matrices(&input.client, factors)
+}
+
 /// Returns `residual + convolution`, `[batch, out_height, out_width, out_channels]`. If `measures` is true, also returns the
 /// moments of the output.
 pub(crate) fn forward(
@@ -68,13 +79,9 @@ pub(crate) fn forward(
     residual: Option<&CubeTensor>,
     measures: bool,
 ) -> (CubeTensor, Option<PartialMoments>) {
-    let Convolution { shape, batch, input, weight, factors, .. } = convolution;
+    let Convolution { shape, batch, input, weight, .. } = convolution;
     let client = &input.client;
-    let mut tile = Tile::tall(Scale::of(client), shape.out_channels);
-    if shape.kernel > 1 && shape.in_channels > 128 {
-        tile = tile.with_costly_places();
-    }
-    let tile = tile.with_matrices(client, factors);
+    let tile = forward_tile(convolution);
     let pixels = convolution.out_pixels();
     let output = [batch, shape.out_height, shape.out_width, shape.out_channels];
     let output = empty_state(input, output);

@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(GraphError::of("not supported").missing_bytes(), None);
         Reserve::new(&device, u64::MAX >> 4, 1).unwrap_err();
         Reserve::new(&Device::flex(), 4, 1).unwrap_err();
+        assert_eq!(values(&memory([1.0, 2.0, 3.0])), [1.0, 2.0, 3.0]);
     }
 
     #[test]

@@ -66,6 +66,17 @@ struct Variant {
     adds: bool,
 }
 
+/// Returns the tile of the product.
+pub(crate) fn input_gradient_tile(convolution: Convolution<'_>) -> Tile {
+    let Convolution { shape, input, factors, .. } = convolution;
+    let tile = Tile::tall(Scale::of(&input.client), shape.in_channels);
+    let tile = match shape.kernel > 1 && shape.stride > 1 {
+        true => tile.with_costly_places(),
+        false => tile,
+    };
+    tile.with_matrices(&input.client, factors)
+}
+
 /// Returns the gradient of the input, `[batch, height, width, in_channels]`. If the input is normalized, it is `δ`, and there
 /// are partial sums as well. `other`, another gradient of the input after normalization and ReLU, is added.
 pub(crate) fn input_gradient(
@@ -73,13 +84,9 @@ pub(crate) fn input_gradient(
     gradient: &OutputGradient,
     other: Option<&CubeTensor>,
 ) -> (CubeTensor, Option<PartialSums>) {
-    let Convolution { shape, batch, input, map, weight, factors } = convolution;
+    let Convolution { shape, batch, input, map, weight, .. } = convolution;
     let client = &input.client;
-    let mut tile = Tile::tall(Scale::of(client), shape.in_channels);
-    if shape.kernel > 1 && shape.stride > 1 {
-        tile = tile.with_costly_places();
-    }
-    let tile = tile.with_matrices(client, factors);
+    let tile = input_gradient_tile(convolution);
     let pixels = convolution.in_pixels();
     let parts = pixels.div_ceil(tile.rows);
     // Without a normalization, the kernel does not write sums.

@@ -13,8 +13,9 @@ use super::tensors::{constant, owned, values};
 /// surrounding [`parareal_autodiff::join_launches`].
 ///
 /// # Panics
-/// If [`super::is_fused`] returns false for a tensor. The shapes must be equal.
+/// If the shapes differ, or [`super::is_fused`] returns false for a tensor.
 pub(crate) fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tensor<D> {
+    assert_eq!(from.dims(), to.dims(), "tensors of one shape are interpolated");
     let (from, to) = (owned(values(from)), into_contiguous(values(to)));
     let result = constant(from.clone());
     let weight = weight as f32;

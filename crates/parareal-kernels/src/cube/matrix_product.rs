@@ -179,15 +179,15 @@ mod tests {
     use burn_cubecl::tensor::CubeTensor;
 
     use super::super::factors::FOLDED_ROWS;
-    use super::super::forward::{Convolution, forward};
-    use super::super::input_gradient::{OutputGradient, OutputNorm, input_gradient};
+    use super::super::forward::{Convolution, forward, forward_tile};
+    use super::super::input_gradient::{
+        OutputGradient, OutputNorm, input_gradient, input_gradient_tile,
+    };
     use super::super::matrices::FactorType;
     use super::super::shape::ConvShape;
     use super::super::tensors::{Operand, constant};
-    use super::super::tile::Scale;
-    use super::super::weight_gradient::{partial_gradient, sum_parts};
+    use super::super::weight_gradient::{partial_gradient, sum_parts, weight_gradient_tile};
     use super::super::{numbers, test_device};
-    use super::*;
 
     /// Returns a tensor of integers from `-range` to `range`, divided by 4. Their products and sums are exact in every order and in
     /// every type.
@@ -226,6 +226,11 @@ mod tests {
         let map = map.as_ref();
         let convolution =
             Convolution { shape, batch, input: &input, map, weight: &weight, factors };
+        let tiles = [forward_tile, input_gradient_tile, weight_gradient_tile];
+        for tile in tiles.map(|tile| tile(convolution)) {
+            let has_instruction = tile.instruction.is_some();
+            assert_eq!(has_instruction, factors.is_some(), "{shape:?}, {tile:?}");
+        }
         let (output, moments) = forward(convolution, Some(&residual), true);
         let mut all = vec![numbers::<4>(output), numbers::<3>(moments.unwrap().values)];
         let norm = normalized.then(|| OutputNorm {
@@ -245,7 +250,6 @@ mod tests {
     #[test]
     #[ignore = "needs a device that multiplies matrices in half precision: see .ci/matrices"]
     fn an_instruction_changes_no_exact_result() {
-        let client = quarters(1, 1, 0).client;
         let factors = Some(FactorType::Half);
         let sizes = [
             // batch, size, from, to, kernel, stride
@@ -263,11 +267,6 @@ mod tests {
             let shape = ConvShape {
                 height, width, out_height, out_width, in_channels, out_channels, kernel, stride, padding,
             };
-            for channels in [in_channels, out_channels] {
-                let tile = Tile::tall(Scale::of(&client), channels);
-                let found = tile.with_matrices(&client, factors).instruction;
-                assert!(found.is_some(), "the device multiplies matrices in half precision");
-            }
             for normalized in [false, true] {
                 let expected = results(shape, batch, normalized, None);
                 let found = results(shape, batch, normalized, factors);

@@ -28,16 +28,21 @@ pub(crate) struct PartialGradient {
     shape: ConvShape,
 }
 
+/// Returns the tile of the product.
+pub(crate) fn weight_gradient_tile(convolution: Convolution<'_>) -> Tile {
+    let Convolution { shape, input, factors, .. } = convolution;
+    let tile = Tile::fitting(Scale::of(&input.client), shape.out_channels, shape.depth());
+    tile.with_matrices(&input.client, factors)
+}
+
 /// Computes the parts of the gradient of the weight.
 pub(crate) fn partial_gradient(
     convolution: Convolution<'_>,
     gradient: &OutputGradient,
 ) -> PartialGradient {
-    let Convolution { shape, input, factors, .. } = convolution;
+    let Convolution { shape, input, .. } = convolution;
     let client = &input.client;
-    let scale = Scale::of(client);
-    let tile = Tile::fitting(scale, shape.out_channels, shape.depth());
-    let tile = tile.with_matrices(client, factors);
+    let tile = weight_gradient_tile(convolution);
     let pixels = convolution.out_pixels();
     let [rows, columns] =
         [shape.out_channels.div_ceil(tile.rows), shape.depth().div_ceil(tile.columns)];

@@ -201,7 +201,7 @@ impl Units {
 }
 
 /// Compares results on the device with those on the CPU: of 32-bit floats with double precision, of states in bfloat16 with the same,
-/// which are on the same sides of ReLU.
+/// nearly all of which are on the same sides of ReLU.
 fn check_results(run: impl Fn(&Device, Precision) -> Vec<TensorData>) {
     for &precision in precisions() {
         // The CPU also rounds the gradients of inner states.

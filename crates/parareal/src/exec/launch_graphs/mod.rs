@@ -90,7 +90,8 @@ struct Prepared<N: Coarsen> {
     failed: usize,
 }
 
-/// Memory that the latest recording lacked. It is kept from the step before the next one, which therefore allocates as much again.
+/// Memory that is withheld from the step before the next recording, because the latest one lacked as much: the step allocates other
+/// memory in its place, and the recording has both.
 #[derive(Default)]
 struct Withheld {
     /// The graphs before the one that ran out of memory.

@@ -101,9 +101,9 @@ where
             Ok(recorded) => Ok(Some(recorded)),
             Err(Refusal::Device(error)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
+                // Without a reserve, the next attempt has what the step before it leaves.
                 let missing = error.missing_bytes();
-                let reserve = missing.map(|bytes| self.reserve(bytes, failed)).transpose();
-                let reserve = reserve.map_err(|error| error.to_string())?;
+                let reserve = missing.and_then(|bytes| self.reserve(bytes, failed).ok());
                 let withheld = Withheld { _graphs: partial, _reserve: reserve };
                 graphs.prepare(shape, withheld, failed + 1).map(|()| None)
             }
