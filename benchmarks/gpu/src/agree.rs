@@ -119,14 +119,14 @@ impl Agree {
         // After several steps, a tensor that began as zeros differs by more than a tenth between two executors of one CPU, also in 32-bit
         // floats.
         let worst = [output, losses, state.together].into_iter().fold(0.0, worse);
-        let have_agreed = match precision {
+        let gradients_agree = match precision {
             Precision::F32 => gradients.largest <= self.gradient_tolerance(),
             _ => {
                 gradients.together <= self.gradient_tolerance()
                     && gradients.largest <= MAX_DIFFERENCE
             }
         };
-        let is_as_asked = !launch_graphs || replayed_updates > 0;
+        let was_replayed = !launch_graphs || replayed_updates > 0;
         Ok(json!({
             "subnetworks": subnetworks,
             "launch_graphs": launch_graphs,
@@ -141,7 +141,7 @@ impl Agree {
             "replayed_steps": replayed_steps,
             "replayed_updates": replayed_updates,
             // NaN does not agree.
-            "agrees": worst <= self.tolerance && have_agreed && is_as_asked,
+            "agrees": worst <= self.tolerance && gradients_agree && was_replayed,
         }))
     }
 }

@@ -112,8 +112,8 @@ fn goals(rows: &[Row], results: &Results) -> Option<String> {
             goal.points,
         ));
     }
-    let text = "**Goal**: a coarse network with at most a third of the paper's parameters and time on the chain is no worse \
-                than the paper's. The upper one-sided 90 % bound of the mean difference (Student's t) is within the limit.";
+    let text = "**Goal**: a coarse network is no worse than the paper's, with at most a third of its parameters and of its \
+                time on the chain. The upper one-sided 90 % bound of the mean difference (Student's t) is within the limit.";
     (!lines.is_empty()).then(|| format!("{text}\n\n{}", lines.join("\n")))
 }
 

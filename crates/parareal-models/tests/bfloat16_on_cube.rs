@@ -2,10 +2,9 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use parareal::exec::{CrossEntropy, ExecutorBuilder, StateKind};
-use parareal::net::NamedTensor;
 use parareal_kernels::Sgd;
 use parareal_models::{ImageNetwork, Precision};
-use parareal_testing::{init, relative_difference, start};
+use parareal_testing::{assert_close, init, joined, start};
 
 #[test]
 fn subnetworks_agree_in_bfloat16() {
@@ -21,9 +20,8 @@ fn subnetworks_agree_in_bfloat16() {
 
         let [gradients, wanted] = [&mut found, &mut expected]
             .map(|executor| executor.gradients(images.clone(), labels.clone()).unwrap());
-        let check = |found: TensorData, expected: TensorData, tolerance: f64, what: &str| {
-            let difference = relative_difference(&found, &expected);
-            assert!(difference <= tolerance, "{what}, {subnetworks} subnetworks: {difference:.1e}");
+        let check = |found: TensorData, expected: TensorData, tolerance, what: &str| {
+            assert_close(&found, &expected, tolerance, &format!("N = {subnetworks}: {what}"));
         };
         check(gradients.output.into_data(), wanted.output.into_data(), 0.02, "output");
         check(joined(&gradients.gradients), joined(&wanted.gradients), 0.2, "gradients");
@@ -43,11 +41,4 @@ fn subnetworks_agree_in_bfloat16() {
 fn difference(a: &TensorData, b: &TensorData) -> TensorData {
     let values = a.iter::<f64>().zip(b.iter::<f64>()).map(|(a, b)| a - b);
     TensorData::new(values.collect::<Vec<f64>>(), a.shape().clone())
-}
-
-/// Returns all values of some tensors as one.
-fn joined(tensors: &[NamedTensor]) -> TensorData {
-    let values: Vec<f64> = tensors.iter().flat_map(|tensor| tensor.data.iter::<f64>()).collect();
-    let length = values.len();
-    TensorData::new(values, [length])
 }

@@ -90,6 +90,17 @@ pub fn assert_all_close(a: &[NamedTensor], b: &[NamedTensor], tolerance: f64, wh
     }
 }
 
+/// Returns all values of some tensors as one, in the order of their names.
+#[must_use]
+pub fn joined(tensors: &[NamedTensor]) -> TensorData {
+    let mut tensors: Vec<_> = tensors.iter().collect();
+    tensors.sort_by_key(|tensor| &tensor.name);
+    let values = tensors.iter().flat_map(|tensor| tensor.data.iter::<f64>().collect::<Vec<_>>());
+    let values: Vec<f64> = values.collect();
+    let length = values.len();
+    TensorData::new(values, [length])
+}
+
 /// Returns the learning rate of the compared steps.
 ///
 /// Near the kink of a ReLU, a rounding error decides whether a value passes. A single value that passes in only

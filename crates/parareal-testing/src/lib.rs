@@ -26,7 +26,7 @@ pub use dense::{CLASSES, Chain, Dense, DenseNet, FEATURES, batch, init};
 #[cfg(feature = "networks")]
 pub use executors::{
     AnyExecutor, IntoValues, assert_all_close, assert_executors_agree, assert_executors_agree_on,
-    assert_recomputing_is_exact, builder, executors, executors_with, sgd, start,
+    assert_recomputing_is_exact, builder, executors, executors_with, joined, sgd, start,
 };
 #[cfg(feature = "networks")]
 pub use layer_net::{LayerNet, LayerUnit};

@@ -41,6 +41,14 @@ impl Convolution<'_> {
         ConvolvedLaunch::new(input, map, self.out_pixels(), self.shape, self.map.is_some())
     }
 
+    /// The tile of a product with a row for each pixel.
+    pub(crate) fn tall_tile(&self, columns: usize, has_costly_places: bool) -> Tile {
+        let client = &self.input.client;
+        let tile = Tile::tall(Scale::of(client), columns);
+        let tile = if has_costly_places { tile.with_costly_places() } else { tile };
+        tile.with_matrices(client, self.factors)
+    }
+
     /// Number of pixels in the output.
     pub(crate) fn out_pixels(&self) -> usize {
         self.batch * self.shape.out_height * self.shape.out_width
@@ -63,13 +71,8 @@ struct Variant {
 
 /// Returns the tile of the forward pass.
 pub(crate) fn forward_tile(convolution: Convolution<'_>) -> Tile {
-    let Convolution { shape, input, factors, .. } = convolution;
-    let tile = Tile::tall(Scale::of(&input.client), shape.out_channels);
-    let tile = match shape.kernel > 1 && shape.in_channels > 128 {
-        true => tile.with_costly_places(),
-        false => tile,
-    };
-    tile.with_matrices(&input.client, factors)
+    let shape = convolution.shape;
+    convolution.tall_tile(shape.out_channels, shape.kernel > 1 && shape.in_channels > 128)
 }
 
 /// Returns `residual + convolution`, `[batch, out_height, out_width, out_channels]`. If `measures` is true, also returns the

@@ -14,7 +14,7 @@ use super::forward::{Convolution, sum_of_column};
 use super::product::{Order, first_column, first_row, product};
 use super::shape::ConvShape;
 use super::tensors::Arena;
-use super::tile::{Scale, Tile, grid};
+use super::tile::{Tile, grid};
 
 /// The gradient of the output of a convolution.
 #[derive(Clone, Debug)]
@@ -68,13 +68,8 @@ struct Variant {
 
 /// Returns the tile of the product.
 pub(crate) fn input_gradient_tile(convolution: Convolution<'_>) -> Tile {
-    let Convolution { shape, input, factors, .. } = convolution;
-    let tile = Tile::tall(Scale::of(&input.client), shape.in_channels);
-    let tile = match shape.kernel > 1 && shape.stride > 1 {
-        true => tile.with_costly_places(),
-        false => tile,
-    };
-    tile.with_matrices(&input.client, factors)
+    let shape = convolution.shape;
+    convolution.tall_tile(shape.in_channels, shape.kernel > 1 && shape.stride > 1)
 }
 
 /// Returns the gradient of the input, `[batch, height, width, in_channels]`. If the input is normalized, it is `δ`, and there

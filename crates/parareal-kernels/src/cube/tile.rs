@@ -80,8 +80,8 @@ impl Tile {
         Self { depth: self.depth.min(8), ..self }
     }
 
-    /// Returns this tile for products with the device's largest instruction for factors of this type that fits it. Returns the tile
-    /// as it is if there is none.
+    /// Returns this tile for products with the largest of the device's instructions for factors of this type that fits. Without one, the
+    /// tile is unchanged.
     pub(crate) fn with_matrices(self, client: &Client, factors: Option<FactorType>) -> Self {
         let shared = client.properties().hardware.max_shared_memory_size;
         let instructions =

@@ -11,7 +11,7 @@ use parareal_kernels::{
     ChannelStatistics, ConvOptions, NormStatistics, Normalization, PreactivationConv, Projection,
     RunningStatistics, Sgd, SgdState, conv2d, is_fused, projected_residual, residual,
 };
-use parareal_testing::relative_difference;
+use parareal_testing::{assert_close, relative_difference};
 
 use crate::against_composed::Case;
 use crate::common::{EPSILON, Precision, Source};
@@ -200,29 +200,31 @@ impl Units {
     }
 }
 
-/// Compares results on the device with those on the CPU: of 32-bit floats with double precision, of states in bfloat16 with the same,
-/// nearly all of which are on the same sides of ReLU.
-fn check_results(run: impl Fn(&Device, Precision) -> Vec<TensorData>) {
+/// Compares results on the device with those on the CPU: of 32-bit floats with double precision to this tolerance, of states in
+/// bfloat16 with the same, nearly all of which are on the same sides of ReLU.
+fn check_results(tolerance: f64, run: impl Fn(&Device, Precision) -> Vec<TensorData>) {
     for &precision in precisions() {
         // The CPU also rounds the gradients of inner states.
         let (reference, tolerance) = match precision {
             Precision::Bfloat16 => (Precision::Bfloat16, 0.05),
-            _ => (Precision::Double, 1e-5),
+            _ => (Precision::Double, tolerance),
         };
         let (found, expected) = (run(&device(), precision), run(&Device::flex(), reference));
-        assert_eq!(found.len(), expected.len());
-        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let difference = relative_difference(found, expected);
-            let told = format!("{precision:?}: result {index} differs by {difference:.1e}");
-            assert!(difference <= tolerance, "{told}");
-        }
+        assert_results(&found, &expected, tolerance);
+    }
+}
+
+fn assert_results(found: &[TensorData], expected: &[TensorData], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_close(found, expected, tolerance, &format!("result {index}"));
     }
 }
 
 /// The second unit gets the statistics of its input from the first.
 #[test]
 fn consecutive_units_agree_with_the_cpu() {
-    check_results(|device, precision| {
+    check_results(1e-5, |device, precision| {
         let Step { values, gradients } = Units::new(device.clone(), precision).step(false);
         values.into_iter().chain(gradients).collect()
     });
@@ -316,7 +318,7 @@ fn running_statistics_are_those_of_the_batch() {
         });
         running.collect::<Vec<_>>()
     };
-    check_results(running);
+    check_results(1e-6, running);
 }
 
 /// Three steps with parameters of several sizes, more than fit into one launch on some devices.
@@ -521,7 +523,10 @@ fn projected_units_agree_with_the_cpu() {
     let unit = ProjectedUnit::new();
     for is_batch in [true, false] {
         let run = |device: &Device, precision| unit.run(device, precision, is_batch, false);
-        check_results(run);
+        check_results(1e-5, run);
+        let on_cpu =
+            [Precision::Single, Precision::Double].map(|precision| run(&Device::flex(), precision));
+        assert_results(&on_cpu[0], &on_cpu[1], 1e-5);
         for &precision in precisions() {
             let deferred = unit.run(&device(), precision, is_batch, true);
             for (found, deferred) in run(&device(), precision).iter().zip(&deferred) {

@@ -1,12 +1,11 @@
 //! Networks with states in bfloat16.
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 use parareal::exec::StateKind;
-use parareal::net::NamedTensor;
 use parareal_models::{CoarseKind, ImageNetwork, Precision, UnitKind};
 use parareal_testing::{
-    assert_all_close, assert_recomputing_is_exact, builder, executors, init, relative_difference,
-    start,
+    assert_all_close, assert_recomputing_is_exact, builder, executors, init, joined,
+    relative_difference, start,
 };
 
 use crate::executors::batch_of_size;
@@ -63,16 +62,6 @@ fn executors_agree_in_bfloat16() {
         let difference = relative_difference(&joined(&found), &joined(&expected));
         assert!(difference <= 1e-3, "{}: weights differ by {difference:.1e}", net.name());
     }
-}
-
-/// Returns all values of some tensors as one.
-fn joined(tensors: &[NamedTensor]) -> TensorData {
-    let mut tensors: Vec<_> = tensors.iter().collect();
-    tensors.sort_by_key(|tensor| &tensor.name);
-    let values = tensors.iter().flat_map(|tensor| tensor.data.iter::<f64>().collect::<Vec<_>>());
-    let values: Vec<f64> = values.collect();
-    let length = values.len();
-    TensorData::new(values, [length])
 }
 
 /// States of these networks differ by about 1 % from those in double precision, so that about one in a hundred

@@ -101,10 +101,8 @@ where
             Ok(recorded) => Ok(Some(recorded)),
             Err(Refusal::Device(error)) if failed < groups.len() + MORE_FAILURES => {
                 let partial = groups.into_iter().map(|group| group.graph).collect();
-                // Without a reserve, the next attempt has what the step before it leaves.
-                let missing = error.missing_bytes();
-                let reserve = missing.and_then(|bytes| self.reserve(bytes, failed).ok());
-                let withheld = Withheld { _graphs: partial, _reserve: reserve };
+                let withheld =
+                    Withheld { _graphs: partial, _reserve: self.reserve(&error, failed) };
                 graphs.prepare(shape, withheld, failed + 1).map(|()| None)
             }
             Err(Refusal::Device(error)) => Err(error.to_string()),
@@ -112,11 +110,13 @@ where
         }
     }
 
-    /// Reserves memory for tensors of the size that was missing: twice as many after each failure.
-    fn reserve(&self, missing: u64, failed: usize) -> Result<Reserve, GraphError> {
+    /// Reserves memory for tensors of the size that was missing: twice as many after each failure. Without a reserve, the next
+    /// attempt has what the step before it leaves.
+    fn reserve(&self, error: &GraphError, failed: usize) -> Option<Reserve> {
+        let missing = error.missing_bytes()?;
         let limit = (MAX_RESERVED / missing.max(1)).max(1);
         let count = 1_u64.checked_shl(failed as u32).unwrap_or(limit).min(limit);
-        Reserve::new(&self.device, missing, count as usize)
+        Reserve::new(&self.device, missing, count as usize).ok()
     }
 
     /// Records a step. The graphs before a failure are in `groups`.
