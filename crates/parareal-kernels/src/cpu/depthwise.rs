@@ -9,24 +9,27 @@
 //! ∂L/∂w[c, k]      = Σ over p of  input[p · stride + k - padding, c] · γ[p, c]
 //! ```
 //!
-//! Channels are contiguous, so all three are sums of products of vectors, and no data are
-//! rearranged. The compiler vectorizes the loops for the chosen instruction set.
+//! Channels are contiguous, so all three are sums of products of vectors, which stay in registers, and no data are
+//! rearranged.
 
-use std::ops::Range;
+use std::ptr;
 
 use pulp::{Simd, WithSimd};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::cpu::chunks::{Chunk, chunks, map_chunks};
+use crate::cpu::chunks::{Chunk, map_chunks};
 use crate::cpu::element::Element;
+use crate::cpu::microkernel::{fma, load, store};
+use crate::cpu::shared_slice::{SharedSlice, vec_written_by};
 use crate::simd::SimdLevel;
 
 /// Rows and columns of the kernel.
 const KERNEL: usize = 3;
 /// Rows and columns of zeros on each side.
 const PADDING: usize = 1;
-/// Number of channels that are computed together, with their sums in registers.
-const LANES: usize = 16;
+/// Number of places of the kernel.
+const PLACES: usize = KERNEL * KERNEL;
+/// Number of vectors of channels of a pixel that are computed together.
+const VECTORS: usize = 4;
 
 /// The sizes of a depthwise 3×3 convolution with a padding of 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +56,9 @@ impl Depthwise {
         add: Option<&[E]>,
     ) -> Vec<E> {
         let [rows, columns] = self.output();
-        let weight = by_place(weight, self.channels);
-        let add = add.map_or_else(
-            || vec![E::default(); self.batch * rows * columns * self.channels],
-            <[E]>::to_vec,
-        );
         let steps =
             [self.steps_forward(self.height, rows), self.steps_forward(self.width, columns)];
-        self.gather(
-            level,
-            &Gather { from: input, from_size: [self.height, self.width], weight: &weight, steps },
-            add,
-        )
+        self.gather(level, input, [self.height, self.width], weight, &steps, add)
     }
 
     /// Returns the gradient of the input, given the gradient of the output.
@@ -75,15 +69,9 @@ impl Depthwise {
         weight: &[f32],
     ) -> Vec<E> {
         let [rows, columns] = self.output();
-        let weight = by_place(weight, self.channels);
-        let to = vec![E::default(); self.batch * self.height * self.width * self.channels];
         let steps =
             [self.steps_backward(self.height, rows), self.steps_backward(self.width, columns)];
-        self.gather(
-            level,
-            &Gather { from: gradient, from_size: [rows, columns], weight: &weight, steps },
-            to,
-        )
+        self.gather(level, gradient, [rows, columns], weight, &steps, None)
     }
 
     /// Returns the gradient of the kernel, `[channels, 1, 3, 3]`.
@@ -96,15 +84,61 @@ impl Depthwise {
         let partials = map_chunks(self.batch, 1, |chunk| {
             level.run(WeightGradient { depthwise: *self, input, gradient, chunk })
         });
-        let mut weight = vec![0.0; self.channels * KERNEL * KERNEL];
+        let mut weight = vec![0.0; self.channels * PLACES];
         for partial in &partials {
             for (place, line) in partial.chunks_exact(self.channels).enumerate() {
                 for (channel, value) in line.iter().enumerate() {
-                    weight[channel * KERNEL * KERNEL + place] += value;
+                    weight[channel * PLACES + place] += value;
                 }
             }
         }
         weight
+    }
+
+    /// Adds the products of a row of an image's gradient and the pixels that it depends on to `weight`,
+    /// `[3, 3, channels]`, for the vector of channels that starts at `c`.
+    ///
+    /// # Safety
+    /// `c` plus the lanes of a vector is at most the number of channels.
+    #[inline(always)]
+    unsafe fn add_row<S: Simd, E: Element>(
+        &self,
+        simd: S,
+        input: &[E],
+        gradient: &[E],
+        row: usize,
+        c: usize,
+        weight: &mut [f32],
+    ) {
+        let (channels, [_, columns]) = (self.channels, self.output());
+        let line = &gradient[row * columns * channels..][..columns * channels];
+        // SAFETY: a vector of channels from `c` on is within each pixel, as the caller promises, and within each place of
+        // `weight`.
+        unsafe {
+            let mut sums = [simd.splat_f32s(0.0); PLACES];
+            for (column, along) in line.chunks_exact(channels).enumerate() {
+                let along = E::load(simd, along.as_ptr().add(c));
+                for (place, sum) in sums.iter_mut().enumerate() {
+                    if let Some(seen) = self.seen(row, column, place) {
+                        let seen = input[seen * channels..][..channels].as_ptr().add(c);
+                        *sum = fma(simd, E::load(simd, seen), along, *sum);
+                    }
+                }
+            }
+            for (place, &sum) in sums.iter().enumerate() {
+                let to = weight[place * channels..][..channels].as_mut_ptr().add(c);
+                store::<S>(to, simd.add_f32s(load::<S>(to), sum));
+            }
+        }
+    }
+
+    /// Returns the index of the input pixel that meets a place of the kernel at an output pixel; `None` if it is padding.
+    #[inline(always)]
+    fn seen(&self, row: usize, column: usize, place: usize) -> Option<usize> {
+        let [row, column] =
+            [row * self.stride + place / KERNEL, column * self.stride + place % KERNEL]
+                .map(|at| at.wrapping_sub(PADDING));
+        (row < self.height && column < self.width).then(|| row * self.width + column)
     }
 
     /// Returns, for each row (or column) of the output, the rows of the input that it depends on,
@@ -131,29 +165,32 @@ impl Depthwise {
         steps
     }
 
-    /// Adds all contributions to each pixel of `to`, image by image.
+    /// Returns the sum of all contributions to each pixel, and of `add` if there is one. The images of `from` have
+    /// `from_size` rows and columns.
     fn gather<E: Element>(
         &self,
         level: SimdLevel,
-        gather: &Gather<'_, E>,
-        mut to: Vec<E>,
+        from: &[E],
+        from_size: [usize; 2],
+        weight: &[f32],
+        steps: &[Steps; 2],
+        add: Option<&[E]>,
     ) -> Vec<E> {
         let channels = self.channels;
-        let [rows, columns] = gather.from_size;
-        let from_image = rows * columns * channels;
-        let to_image = gather.steps[0].len() * gather.steps[1].len() * channels;
-        let (mut rest, mut images) = (to.as_mut_slice(), Vec::new());
-        for Range { start, end } in chunks(self.batch, 1).map(|chunk| chunk.values(1)) {
-            let (own, others) = rest.split_at_mut((end - start) * to_image);
-            images.push((&gather.from[start * from_image..end * from_image], own));
-            rest = others;
+        let [down, along] = steps;
+        let len = self.batch * down.len() * along.len() * channels;
+        assert_eq!(from.len(), self.batch * from_size[0] * from_size[1] * channels);
+        assert_eq!(weight.len(), PLACES * channels);
+        assert!(add.is_none_or(|add| add.len() == len));
+        let weight = &by_place(weight, channels);
+        // SAFETY: each chunk writes all pixels of its images, and the chunks are all images. Nothing is read from the result.
+        unsafe {
+            vec_written_by(len, |to| {
+                map_chunks(self.batch, 1, |chunk| {
+                    level.run(Gather { from, from_size, channels, weight, steps, add, chunk, to });
+                });
+            })
         }
-        let run = |(from, to)| level.run(GatherImages { gather, channels, from, to });
-        match images.len() {
-            1 => images.into_iter().for_each(run),
-            _ => images.into_par_iter().for_each(run),
-        }
-        to
     }
 }
 
@@ -161,59 +198,60 @@ impl Depthwise {
 /// corresponding row of the kernel.
 type Steps = Vec<Vec<(usize, usize)>>;
 
-struct Gather<'a, E> {
-    from: &'a [E],
-    /// Rows and columns of an image in `from`.
-    from_size: [usize; 2],
-    /// `[3, 3, channels]`.
-    weight: &'a [f32],
-    steps: [Steps; 2],
-}
-
 /// Converts `[channels, 1, 3, 3]` to `[3, 3, channels]`.
 fn by_place(weight: &[f32], channels: usize) -> Vec<f32> {
-    let places = KERNEL * KERNEL;
-    (0..places * channels).map(|at| weight[at % channels * places + at / channels]).collect()
+    (0..PLACES * channels).map(|at| weight[at % channels * PLACES + at / channels]).collect()
 }
 
-struct GatherImages<'a, E> {
-    gather: &'a Gather<'a, E>,
-    channels: usize,
+/// The operands of [`Depthwise::gather`], with the images to compute and where they are written.
+struct Gather<'a, E> {
     from: &'a [E],
-    to: &'a mut [E],
+    from_size: [usize; 2],
+    channels: usize,
+    /// `[3, 3, channels]`.
+    weight: &'a [f32],
+    steps: &'a [Steps; 2],
+    add: Option<&'a [E]>,
+    chunk: Chunk,
+    to: SharedSlice<'a, E>,
 }
 
-impl<E: Element> WithSimd for GatherImages<'_, E> {
+/// The first values of a pixel and of a place of the kernel, whose product is one of the terms of a pixel.
+#[derive(Clone, Copy)]
+struct Term<E> {
+    from: *const E,
+    weight: *const f32,
+}
+
+impl<E: Element> WithSimd for Gather<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { gather, channels, from, to } = self;
-        let Gather { from_size: [rows, columns], weight, steps: [down, along], .. } = gather;
-        let from = from.chunks_exact((rows * columns * channels).max(1));
-        let to = to.chunks_exact_mut((down.len() * along.len() * channels).max(1));
-        for (from, to) in from.zip(to) {
-            let lines = to.chunks_exact_mut(along.len() * channels).zip(down);
-            for (line, rows_seen) in lines {
-                for (pixel, columns_seen) in line.chunks_exact_mut(channels).zip(along) {
-                    let mut first = 0;
-                    while first < channels {
-                        let lanes = LANES.min(channels - first);
-                        let mut sums = [0.0f32; LANES];
-                        sums.iter_mut()
-                            .zip(&pixel[first..][..lanes])
-                            .for_each(|(sum, own)| *sum = own.widen());
-                        for &(row, row_place) in rows_seen {
-                            for &(column, column_place) in columns_seen {
-                                let place = row_place * KERNEL + column_place;
-                                let values = &from[(row * columns + column) * channels + first..];
-                                let weight = &weight[place * channels + first..];
-                                add_products(&mut sums, values, weight, lanes);
-                            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { from, from_size: [rows, columns], channels, weight, steps, .. } = self;
+        let [down, along] = steps;
+        let mut terms = Vec::with_capacity(PLACES);
+        for image in self.chunk.values(1) {
+            let from = &from[image * rows * columns * channels..][..rows * columns * channels];
+            for (to_row, rows_seen) in down.iter().enumerate() {
+                for (to_column, columns_seen) in along.iter().enumerate() {
+                    terms.clear();
+                    for &(row, row_place) in rows_seen {
+                        for &(column, column_place) in columns_seen {
+                            let place = row_place * KERNEL + column_place;
+                            terms.push(Term {
+                                from: from[(row * columns + column) * channels..].as_ptr(),
+                                weight: weight[place * channels..].as_ptr(),
+                            });
                         }
-                        let own = pixel[first..][..lanes].iter_mut().zip(sums);
-                        own.for_each(|(own, sum)| *own = E::narrow(sum));
-                        first += lanes;
+                    }
+                    let pixel = (image * down.len() + to_row) * along.len() + to_column;
+                    let add = self.add.map(|add| add[pixel * channels..].as_ptr());
+                    // SAFETY: images, addend and kernel have whole pixels of `channels` values, and no other thread
+                    // writes to this image.
+                    unsafe {
+                        let to = self.to.at(pixel * channels, channels);
+                        sum_terms(simd, &terms, channels, add.unwrap_or(ptr::null()), to);
                     }
                 }
             }
@@ -221,19 +259,69 @@ impl<E: Element> WithSimd for GatherImages<'_, E> {
     }
 }
 
-/// Computes `sums += a · b`, lane by lane.
+/// Writes the sum of the products of all terms, and of `add` unless it is null, for each channel of a pixel.
+///
+/// # Safety
+/// `channels` values can be read from both factors of all terms and, unless it is null, from `add`, and written to `to`.
 #[inline(always)]
-fn add_products<A: Element, B: Element>(sums: &mut [f32; LANES], a: &[A], b: &[B], lanes: usize) {
-    match (a.first_chunk::<LANES>(), b.first_chunk::<LANES>()) {
-        (Some(a), Some(b)) if lanes == LANES => {
-            for lane in 0..LANES {
-                sums[lane] += a[lane].widen() * b[lane].widen();
+unsafe fn sum_terms<S: Simd, E: Element>(
+    simd: S,
+    terms: &[Term<E>],
+    channels: usize,
+    add: *const E,
+    to: *mut E,
+) {
+    let lanes = S::F32_LANES;
+    let mut c = 0;
+    // SAFETY: these channels are within the pixels that the caller promises.
+    unsafe {
+        while c + VECTORS * lanes <= channels {
+            sum_vectors::<S, E, VECTORS>(simd, terms, c, add, to);
+            c += VECTORS * lanes;
+        }
+        while c + lanes <= channels {
+            sum_vectors::<S, E, 1>(simd, terms, c, add, to);
+            c += lanes;
+        }
+        for c in c..channels {
+            let mut sum = if add.is_null() { 0.0 } else { (*add.add(c)).widen() };
+            for term in terms {
+                sum += (*term.from.add(c)).widen() * *term.weight.add(c);
+            }
+            *to.add(c) = E::narrow(sum);
+        }
+    }
+}
+
+/// Applies [`sum_terms`] to `NV` vectors of channels, starting at channel `c`.
+///
+/// # Safety
+/// As for [`sum_terms`], and the pixels have all of these channels.
+#[inline(always)]
+unsafe fn sum_vectors<S: Simd, E: Element, const NV: usize>(
+    simd: S,
+    terms: &[Term<E>],
+    c: usize,
+    add: *const E,
+    to: *mut E,
+) {
+    let mut sums = [simd.splat_f32s(0.0); NV];
+    // SAFETY: as the caller promises.
+    unsafe {
+        if !add.is_null() {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = E::load(simd, add.add(c + v * S::F32_LANES));
             }
         }
-        _ => {
-            for ((sum, a), b) in sums.iter_mut().zip(&a[..lanes]).zip(&b[..lanes]) {
-                *sum += a.widen() * b.widen();
+        for term in terms {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                let at = c + v * S::F32_LANES;
+                let value = E::load(simd, term.from.add(at));
+                *sum = fma(simd, value, load::<S>(term.weight.add(at)), *sum);
             }
+        }
+        for (v, &sum) in sums.iter().enumerate() {
+            E::store(simd, to.add(c + v * S::F32_LANES), sum);
         }
     }
 }
@@ -250,37 +338,32 @@ impl<E: Element> WithSimd for WeightGradient<'_, E> {
     type Output = Vec<f32>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Vec<f32> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let Self { depthwise, input, gradient, chunk } = self;
-        let Depthwise { height, width, channels, stride, .. } = depthwise;
+        let Depthwise { height, width, channels, .. } = depthwise;
         let [rows, columns] = depthwise.output();
-        let mut weight = vec![0.0; KERNEL * KERNEL * channels];
+        let mut weight = vec![0.0; PLACES * channels];
+        let whole = channels - channels % S::F32_LANES;
         for image in chunk.values(1) {
             let input = &input[image * height * width * channels..][..height * width * channels];
-            let gradient = &gradient[image * rows * columns * channels..];
-            let mut first = 0;
-            while first < channels {
-                let lanes = LANES.min(channels - first);
-                let mut sums = [[0.0f32; LANES]; KERNEL * KERNEL];
-                for row in 0..rows {
+            let gradient =
+                &gradient[image * rows * columns * channels..][..rows * columns * channels];
+            for row in 0..rows {
+                for c in (0..whole).step_by(S::F32_LANES) {
+                    // SAFETY: a vector of channels from `c` on is within a pixel.
+                    unsafe { depthwise.add_row(simd, input, gradient, row, c, &mut weight) };
+                }
+                for c in whole..channels {
                     for column in 0..columns {
-                        let along = &gradient[(row * columns + column) * channels + first..];
-                        for (place, sums) in sums.iter_mut().enumerate() {
-                            let from =
-                                [row * stride + place / KERNEL, column * stride + place % KERNEL];
-                            let [y, x] = from.map(|at| at.wrapping_sub(PADDING));
-                            if y < height && x < width {
-                                let seen = &input[(y * width + x) * channels + first..];
-                                add_products(sums, seen, along, lanes);
+                        let along = gradient[(row * columns + column) * channels + c].widen();
+                        for place in 0..PLACES {
+                            if let Some(seen) = depthwise.seen(row, column, place) {
+                                let seen = input[seen * channels + c].widen();
+                                weight[place * channels + c] += seen * along;
                             }
                         }
                     }
                 }
-                for (place, sums) in sums.iter().enumerate() {
-                    let to = &mut weight[place * channels + first..][..lanes];
-                    to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
-                }
-                first += lanes;
             }
         }
         weight
