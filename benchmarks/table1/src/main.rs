@@ -30,6 +30,7 @@ mod times;
 
 use std::error::Error;
 use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,12 +38,14 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use parareal_data::{DatasetName, inspect};
+use parareal_text::count;
 use signal_hook::{consts, flag};
 
 use paper::{PAPER_DATASETS, PAPER_PARAMETERS};
 use place::{Place, Study};
+use queue::Pending;
 use record::Results;
-use row::Row;
+use row::{Row, Training};
 use runner::{Machine, command, output};
 use scratch::Scratch;
 use times::Times;
@@ -244,7 +247,7 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     let mut results = Results::read(&place.results)?;
     if arguments.summary {
-        println!("{}", place.markdown(&rows, &results)?);
+        print(&format!("{}\n", place.markdown(&rows, &results)?))?;
         return Ok(true);
     }
     if arguments.write {
@@ -257,7 +260,7 @@ fn run(arguments: Arguments) -> Result<bool> {
     }
     let rows = arguments.selected(&rows)?;
     if arguments.dry_run {
-        show_what_is_left(&arguments, &rows, &results);
+        print(&what_is_left(&arguments, &rows, &results))?;
         return Ok(true);
     }
     let scratch =
@@ -348,7 +351,7 @@ fn rehearse(arguments: &Arguments, rows: &[Row], place: &Place) -> Result<bool> 
     place.write(rows, &results)?;
     let results = Results::read(&place.results)?;
     place.check(rows, &results)?;
-    println!("{}", place.markdown(rows, &results)?);
+    print(&format!("{}\n", place.markdown(rows, &results)?))?;
     note(&format!("rehearsal in {}", folder.display()));
     Ok(done)
 }
@@ -424,28 +427,39 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
     })
 }
 
-fn show_what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) {
+/// Returns the remaining runs with their commands and guessed times.
+fn what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) -> String {
     let (jobs, further) = (jobs(arguments), machine_arguments(arguments));
     let left = queue::pending(rows, results);
+    let mut text = String::new();
     for run in &left {
-        println!(
-            "{}, {}, seed {}: about {}",
-            run.row.group,
-            run.row.title,
-            run.seed,
-            table::duration(run.seconds)
-        );
-        match run.epochs {
-            Some(epochs) => println!("  {}", command(run.row, run.seed, epochs, &further)),
-            None => println!("  (the number of epochs follows from --times)"),
-        }
+        let Pending { row, seed, epochs, seconds } = run;
+        let time = match row.training {
+            Training::Paper => "the paper's N = 1 would take".into(),
+            Training::Small { .. } => "about".to_string(),
+        };
+        let time = format!("{time} {}", table::duration(*seconds));
+        let command = match epochs {
+            Some(epochs) => command(row, *seed, *epochs, &further),
+            None => "(the number of epochs follows from --times)".into(),
+        };
+        text += &format!("{}, {}, seed {seed}: {time}\n  {command}\n", row.group, row.title);
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();
-    println!(
-        "{} runs left: about {}, {jobs} at a time",
-        left.len(),
+    text += &format!(
+        "{} left: about {}, {jobs} at a time\n",
+        count(left.len(), "run"),
         table::duration(seconds / jobs as f64),
     );
+    text
+}
+
+/// Prints a text on standard output, unless its reader has gone.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

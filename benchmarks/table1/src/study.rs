@@ -8,15 +8,16 @@ use crate::paper::{PAPER_DATASETS, PAPER_EPOCH_SECONDS, PAPER_PARAMETERS, PaperC
 use crate::row::{Epochs, Row, Source, Training};
 use crate::{Result, network};
 
-/// Learning rates, chosen on held-out training images.
+/// Learning rates. Those of serial networks and of the recommended unit were chosen on held-out training images.
 #[derive(Clone, Copy, Debug)]
 struct Rates {
     serial: f64,
     recommended: f64,
-    basic: f64,
+    /// The rate of all other coarse networks.
+    others: f64,
 }
 
-const RATES: Rates = Rates { serial: 0.05, recommended: 0.05, basic: 0.05 };
+const RATES: Rates = Rates { serial: 0.05, recommended: 0.05, others: 0.05 };
 
 /// A group of runs on one data set that are compared with each other.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ const ROWS: [(&Setup, Kind, u64); 14] = [
 /// # Errors
 /// If a network cannot be built.
 pub(crate) fn small(rehearse: bool) -> Result<Vec<Row>> {
-    let rows = ROWS.iter().map(|&(setup, kind, seeds)| small_row(setup, kind, seeds));
+    let rows = ROWS.iter().map(|&(setup, kind, seeds)| row_of(setup, kind, seeds));
     rehearsed(rows.collect::<Result<_>>()?, rehearse)
 }
 
@@ -171,7 +172,7 @@ pub(crate) fn screening(rehearse: bool) -> Result<Vec<Row>> {
                 continue;
             }
             let coarse = Coarse { kind: kind.into(), units: (!is_none).then_some(count) };
-            let row = small_row(&SCREENING, Kind::Cut(3, coarse), 1)?;
+            let row = row_of(&SCREENING, Kind::Cut(3, coarse), 1)?;
             rows.push(Row {
                 group: format!("{}, N = 3, N_c = {count}", row.group),
                 title: if is_none { kind.to_string() } else { format!("{kind} × {count}") },
@@ -190,7 +191,7 @@ pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (setup, kind) in RATED {
         for rate in TRIED_RATES {
-            let row = small_row(setup, kind, 1)?;
+            let row = row_of(setup, kind, 1)?;
             rows.push(Row {
                 id: format!("rates-{}-lr{rate}", row.id),
                 group: format!("{}: {}", row.group, row.title),
@@ -209,7 +210,7 @@ pub(crate) fn rates(rehearse: bool) -> Result<Vec<Row>> {
 /// If a network cannot be built.
 pub(crate) fn initialization(rehearse: bool) -> Result<Vec<Row>> {
     let row = |setup: &Setup, kind, name: &str, title: &str| {
-        let row = small_row(setup, kind, 1)?;
+        let row = row_of(setup, kind, 1)?;
         Ok::<_, Box<dyn std::error::Error>>(Row {
             id: format!("{}-{name}", setup.id),
             group: "CIFAR-10 (subset), initial weights".into(),
@@ -251,7 +252,7 @@ pub(crate) fn initialization(rehearse: bool) -> Result<Vec<Row>> {
 pub(crate) fn precision(rehearse: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for kind in [Kind::Serial, Kind::Cut(3, Coarse::RECOMMENDED)] {
-        let single = small_row(&CIFAR_29, kind, PRECISION_SEEDS)?;
+        let single = row_of(&CIFAR_29, kind, PRECISION_SEEDS)?;
         let group = format!("{}, {}", single.group, single.title);
         let half = Row {
             id: format!("{}-bf16", single.id),
@@ -281,7 +282,11 @@ fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {
     Ok(if rehearse { rows.into_iter().map(Row::rehearsed).collect() } else { rows })
 }
 
-fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
+/// Returns the row of a kind of network in a setup.
+///
+/// # Errors
+/// If the network cannot be built.
+fn row_of(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     let Setup { id, dataset, depth, limit_train, epochs, rates, images } = *setup;
     let shape = network::shape_of(dataset)?;
     let serial = Network { depth, width: PAPER_WIDTH, subnetworks: 1, coarse: None };
@@ -298,7 +303,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         Kind::Cut(count, coarse) => {
             let (name, rate) = match coarse.kind {
                 CoarseKind::Auto => ("recommended", rates.recommended),
-                kind => (kind.name(), rates.basic),
+                kind => (kind.name(), rates.others),
             };
             let units = coarse.units.map(|units| format!("-{units}")).unwrap_or_default();
             (format!("n{count}-{name}{units}"), cut(count, coarse), rate)
@@ -322,7 +327,7 @@ fn small_row(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     let epochs = match kind {
         Kind::SameTime => {
             let cut = Kind::Cut(3, Coarse::RECOMMENDED);
-            Epochs::AsLongAs(Box::new(small_row(setup, cut, seeds)?))
+            Epochs::AsLongAs(Box::new(row_of(setup, cut, seeds)?))
         }
         _ => Epochs::Fixed(epochs),
     };

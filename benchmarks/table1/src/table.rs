@@ -126,7 +126,8 @@ pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
 }
 
 fn table(rows: &[&Row], results: &Results) -> String {
-    let serial = results.of(rows[0]);
+    let serial_row = rows.iter().find(|row| row.network.subnetworks == 1);
+    let serial = serial_row.map(|row| errors(&results.of(row))).unwrap_or_default();
     let seconds_of = |row: &Row| {
         if results.times().is_none() {
             return mean(&results.timed(row), |record| record.train_seconds);
@@ -134,8 +135,8 @@ fn table(rows: &[&Row], results: &Results) -> String {
         let run = results.of(row).into_iter().next()?;
         Some(results.image_seconds(row)? * (run.train_images * results.epochs(row)?) as f64)
     };
-    let serial_seconds = seconds_of(rows[0]);
-    let paper_serial = rows[0].paper.seconds;
+    let serial_seconds = serial_row.and_then(|row| seconds_of(row));
+    let paper_serial = serial_row.and_then(|row| row.paper.seconds);
     let has_paper_seconds = rows.iter().any(|row| row.paper.seconds.is_some());
     let mut heads = vec![
         "network",
@@ -144,28 +145,24 @@ fn table(rows: &[&Row], results: &Results) -> String {
         "test error (%)",
         "minus N = 1 (points)",
         "wall clock",
-        "saved",
+        "of N = 1",
         "paper: parameters",
         "paper: error (%)",
     ];
     if has_paper_seconds {
-        heads.extend(["paper: wall clock", "paper: saved"]);
+        heads.extend(["paper: wall clock", "paper: of N = 1"]);
     }
     let mut cells_of_rows = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
-    for (index, row) in rows.iter().enumerate() {
+    for row in rows {
         let records = results.of(row);
         let own = errors(&records);
         let values: Vec<f64> = own.iter().map(|(_, error)| *error).collect();
-        let difference = match index {
-            0 => None,
-            _ => Mean::of_differences(&own, &errors(&serial)),
-        };
+        let is_serial = serial_row.is_some_and(|serial| serial.id == row.id);
+        let difference = Mean::of_differences(&own, &serial).filter(|_| !is_serial);
         let seconds = seconds_of(row);
-        let saved = |seconds: Option<f64>, serial: Option<f64>| {
-            let share = seconds.zip(serial).filter(|_| index > 0);
-            share.map_or("-".into(), |(own, serial)| {
-                format!("{:.1} %", 100.0 * (1.0 - own / serial))
-            })
+        let share = |seconds: Option<f64>, serial: Option<f64>| {
+            let share = seconds.zip(serial).filter(|_| !is_serial);
+            share.map_or("-".into(), |(own, serial)| format!("{:.2}", own / serial))
         };
         let mut cells = vec![
             title(row, results),
@@ -174,13 +171,13 @@ fn table(rows: &[&Row], results: &Results) -> String {
             Mean::of(&values).map_or("-".into(), |mean| with_error(mean, "")),
             difference.map_or("-".into(), |mean| with_error(mean, "+")),
             seconds.map_or("-".into(), duration),
-            saved(seconds, serial_seconds),
+            share(seconds, serial_seconds),
             row.paper.parameters.map_or("-".into(), |paper| format!("{paper:.1}M")),
             row.paper.error.map_or("-".into(), |error| format!("{error:.2}")),
         ];
         if has_paper_seconds {
             cells.push(row.paper.seconds.map_or("-".into(), duration));
-            cells.push(saved(row.paper.seconds, paper_serial));
+            cells.push(share(row.paper.seconds, paper_serial));
         }
         cells_of_rows.push(cells);
     }
@@ -329,7 +326,7 @@ mod tests {
         assert_eq!(
             line(&cut.title),
             format!(
-                "| {} | 0.31M | 2 | 28.00 ± 2.00 | -3.00 ± 1.00 | 15.0 min | -50.0 % | 15.9M | 4.61 |",
+                "| {} | 0.31M | 2 | 28.00 ± 2.00 | -3.00 ± 1.00 | 15.0 min | 1.50 | 15.9M | 4.61 |",
                 cut.title
             )
         );
@@ -366,7 +363,7 @@ mod tests {
         results.set_times(times(0.006, 0.012)).unwrap();
         let text = markdown(&rows, &results);
         assert!(text.contains("| N = 1 | 0.31M | 1 | 30.00 | - | 10.0 min | - |"), "{text}");
-        let line = format!("| {} | 0.31M | 1 | 20.00 | -10.00 | 20.0 min | -100.0 % |", cut.title);
+        let line = format!("| {} | 0.31M | 1 | 20.00 | -10.00 | 20.0 min | 2.00 |", cut.title);
         assert!(text.contains(&line), "{text}");
         assert!(text.contains("| N = 1, wall clock of N = 3 (24 epochs) | - | 0 |"), "{text}");
         assert!(text.contains("(2026-01-02, commit 0123abc)"), "{text}");
@@ -431,10 +428,23 @@ mod tests {
         );
         assert!(
             text.contains(
-                "| N = 3 | 0.31M | 1 | 20.00 | -1.00 | 15.0 h | 25.0 % | 15.9M | 21.14 | 16.5 h | 27.6 % |"
+                "| N = 3 | 0.31M | 1 | 20.00 | -1.00 | 15.0 h | 0.75 | 15.9M | 21.14 | 16.5 h | 0.72 |"
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn without_a_serial_row_nothing_is_compared_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows =
+            study::full(&[parareal_data::DatasetName::Cifar100], &[3, 6], &[1], false).unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        for row in &rows {
+            results.add(alone(record(row, 1, 200, 0.2, 3_600.0))).unwrap();
+        }
+        let text = markdown(&rows, &results);
+        assert!(text.contains("| N = 6 | 0.31M | 1 | 20.00 | - | 1.0 h | - |"), "{text}");
     }
 
     #[test]

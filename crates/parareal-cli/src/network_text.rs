@@ -124,40 +124,52 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
     ))
 }
 
-/// Returns flags that make coarse networks cheaper relative to the subnetworks that they
-/// approximate, by multiply-adds.
+/// Kinds of coarse units to propose, from the most to the least accurate one in `benchmarks/coarse-units`.
+const CHEAP_KINDS: [UnitKind; 4] =
+    [UnitKind::RECOMMENDED, UnitKind::Half, UnitKind::Quarter, UnitKind::Bottleneck];
+
+/// Returns flags that make all coarse networks cheaper than the subnetworks that they approximate, by multiply-adds: the
+/// most accurate kind that does, and even cuts. If there are none, returns flags that make them cheaper than they are.
 fn cheaper(network: &NetworkConfig) -> Vec<String> {
-    let largest = |network: &NetworkConfig| {
-        let by_multiply_adds = NetworkConfig { coarse_times: None, ..network.clone() };
-        by_multiply_adds.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
-    };
     let share = |change: &dyn Fn(&mut NetworkConfig)| {
-        let mut changed = network.clone();
+        let mut changed = NetworkConfig { coarse_times: None, ..network.clone() };
         change(&mut changed);
-        largest(&changed)
+        changed.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
     };
-    let helps = |change: &dyn Fn(&mut NetworkConfig)| share(change) < largest(network);
-    let mut flags = Vec::new();
-    if helps(&|network| network.net = network.net.clone().with_coarse_units(Some(1))) {
-        flags.push("--coarse-units 1".into());
-    }
-    let with = |kind| share(&|network| network.net = network.net.clone().with_coarse_kind(kind));
-    // The more accurate kind comes first, if it is cheap enough.
-    let kinds = [UnitKind::RECOMMENDED, UnitKind::Bottleneck];
-    let enough = kinds.into_iter().find(|&kind| with(kind) < 1.0);
-    let kind = enough.unwrap_or(UnitKind::Bottleneck);
-    if with(kind) < largest(network) {
-        flags.push(format!("--coarse-unit {kind}"));
-    }
-    let even = |network: &mut NetworkConfig| {
-        if let Ok(cuts) = network.net.default_cuts(network.cuts.subnetworks()) {
-            network.cuts = cuts;
+    let single =
+        |network: &mut NetworkConfig| network.net = network.net.clone().with_coarse_units(Some(1));
+    let of_kind = |kind: UnitKind| {
+        move |network: &mut NetworkConfig| network.net = network.net.clone().with_coarse_kind(kind)
+    };
+    let kind = |kind: UnitKind| (format!("--coarse-unit {kind}"), share(&of_kind(kind)));
+    let single_of_kind = |kind: UnitKind| {
+        let both = |network: &mut NetworkConfig| {
+            of_kind(kind)(network);
+            single(network);
+        };
+        (format!("--coarse-unit {kind} --coarse-units 1"), share(&both))
+    };
+    let fewer = ("--coarse-units 1".to_string(), share(&single));
+    let even = network.net.default_cuts(network.cuts.subnetworks());
+    let even = even.ok().filter(|_| network.cutting != Cutting::Even);
+    let even =
+        even.map(|cuts| ("--cuts even".to_string(), share(&|network| network.cuts = cuts.clone())));
+
+    let below = |limit: f64| move |proposal: &(String, f64)| proposal.1 < limit;
+    let accepted = |kind: &UnitKind| network.net.accepts(*kind);
+    let kinds = CHEAP_KINDS.into_iter().filter(accepted);
+    let of_kinds = kinds.flat_map(|own| [kind(own), single_of_kind(own)]);
+    let first = [fewer.clone()].into_iter().chain(of_kinds).find(below(1.0));
+    let enough: Vec<_> = first.into_iter().chain(even.clone().filter(below(1.0))).collect();
+    let proposals = match enough.is_empty() {
+        false => enough,
+        true => {
+            let cheapest = CHEAP_KINDS.into_iter().rfind(accepted).map(kind);
+            let all = [fewer].into_iter().chain(cheapest).chain(even);
+            all.filter(below(share(&|_| {}))).collect()
         }
     };
-    if network.cutting != Cutting::Even && helps(&even) {
-        flags.push("--cuts even".into());
-    }
-    flags
+    proposals.into_iter().map(|(flags, _)| flags).collect()
 }
 
 pub(crate) fn subnetworks(summary: &Summary) -> String {

@@ -213,15 +213,21 @@ mod tests {
     }
 
     #[test]
-    fn units_of_other_shapes_are_refused() {
-        let deep = dict(&[7.0; 4], &[], None);
-        let other = StateDict::new(
-            Cuts::even(2, 1).unwrap(),
-            (0..2).map(|unit| (format!("units.{unit}.weight"), TensorData::from([1.0f32]))),
-        );
-        let error = spread_units(&other, &deep, &SOURCES, |_, _| 1.0).unwrap_err();
-        let is_expected =
-            matches!(error, NetError::MissingTensor { .. } | NetError::TensorShape { .. });
-        assert!(is_expected, "{error}");
+    fn units_of_other_shapes_or_without_a_tensor_are_refused() {
+        let (shallow, deep) = (dict(&[1.0, 5.0], &[], None), dict(&[7.0; 4], &[], None));
+        let refused = |name: &str, data: Option<TensorData>| {
+            let mut tensors = shallow.tensors().clone();
+            tensors.remove(name);
+            tensors.extend(data.map(|data| (name.to_string(), data)));
+            let other = StateDict::new(shallow.cuts().clone(), tensors);
+            spread_units(&other, &deep, &SOURCES, |_, _| 1.0).unwrap_err()
+        };
+        let name = "units.1.weight";
+        let error = refused(name, Some([1.0f32].into()));
+        assert_eq!(error.to_string(), format!("tensor `{name}` has shape [1]: expected [2]"));
+        let error = refused(name, None);
+        let is_named =
+            matches!(&error, NetError::MissingTensor { name: missing } if missing == name);
+        assert!(is_named, "{error}");
     }
 }

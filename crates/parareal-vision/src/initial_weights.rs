@@ -20,8 +20,8 @@ use crate::{Config, UnitInit, VisionError};
 /// the weights of a serial network under the names of torchvision or timm.
 ///
 /// # Errors
-/// If the run or the file is missing or damaged, its network is deeper or has another width, or its images have other
-/// channels or classes.
+/// If the run or the file is missing or damaged, its network is deeper or has another width, its images have other
+/// channels or classes, the network of a distillation is cut, or there are no units to interpolate.
 pub(crate) fn initial_weights(
     config: &Config,
     images: &ImageRecord,
@@ -30,10 +30,11 @@ pub(crate) fn initial_weights(
     let Some(file) = weight_file(path) else {
         return from_source(WeightSource::of_run(path)?, path, config, images).map(Some);
     };
-    let classes = images.class_names.len();
+    let (classes, net) = (images.class_names.len(), &config.network.net);
     match WeightFile::read(&file, config, images.channels, classes)? {
         WeightFile::Exported(source) => from_source(source, path, config, images).map(Some),
         WeightFile::Pretrained(weights, notes) => {
+            check_interpolation(config, "file", net.depth(), net.depth())?;
             let whose =
                 format!("weights are those of {}{}", path.display(), new_interfaces(config, false));
             let note = [whose].into_iter().chain(notes).collect::<Vec<_>>().join("; ");
@@ -76,6 +77,13 @@ fn from_source(
             return refuse(format!("expected a {what} with {ours} {size}, got {theirs}"));
         }
     }
+    check_interpolation(config, what, theirs, ours)?;
+    let subnetworks = weights.cuts().subnetworks();
+    if config.distill.is_some() && subnetworks > 1 {
+        return refuse(format!(
+            "expected a {what} of a serial network, whose states `distill` needs, got one of {subnetworks} subnetworks"
+        ));
+    }
     if !images.has_classes_of(&dataset, &class_names) {
         return Err(VisionError::OtherClasses {
             path: path.to_path_buf(),
@@ -101,6 +109,22 @@ fn from_source(
     let note =
         format!("weights of {units} units are {whose} of {} at step {step}{new}", path.display());
     Ok(InitialWeights { weights, note })
+}
+
+/// Checks that there are units to interpolate if they are to be interpolated, given the numbers of layers.
+fn check_interpolation(
+    config: &Config,
+    what: &str,
+    theirs: usize,
+    ours: usize,
+) -> Result<(), VisionError> {
+    if config.init_units == UnitInit::Interpolate && theirs == ours {
+        let expected = format!(
+            "expected a shallower {what} in `init-from`, got one with as many layers, {theirs}; leave it unset"
+        );
+        return Err(VisionError::setting("init-units", config.init_units, expected));
+    }
+    Ok(())
 }
 
 /// Returns the end of a note on interfaces with new initial weights.

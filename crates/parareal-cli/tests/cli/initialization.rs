@@ -183,6 +183,18 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
 
     for (arguments, part) in [
         (&["--init-from", "shallow"][..], "expected a run with at most 11 layers, got 20"),
+        (
+            &["--init-from", "cut", "--depth", "20", "--distill", "3"],
+            "expected a run of a serial network, whose states `distill` needs, got one of 3 subnetworks",
+        ),
+        (
+            &["--init-units", "interpolate"],
+            "requires the units of a shallower run; set `init-from`",
+        ),
+        (
+            &["--init-from", "shallow", "--depth", "20", "--init-units", "interpolate"],
+            "expected a shallower run in `init-from`, got one with as many layers, 20; leave it unset",
+        ),
         (&["--init-from", "shallow", "--init-units", "random"], "expected repeat or interpolate"),
     ] {
         assert_refused(folder, arguments, part);

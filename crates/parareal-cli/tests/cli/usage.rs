@@ -65,6 +65,23 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     let many = plan(&["--subnetworks", "6", "--coarse-units", "99"]);
     assert!(many.contains("warning: 5 of 5 coarse networks are not cheaper"), "{many}");
     assert!(many.contains("and 2 more, in multiply-adds"), "{many}");
+    // Flags that are proposed are sufficient, if there are such.
+    for (network, sufficient) in [
+        (&["--depth", "20", "--subnetworks", "3"][..], "--coarse-unit quarter --coarse-units 1"),
+        (
+            &["--depth", "20", "--subnetworks", "3", "--coarse-unit", "basic"],
+            "--coarse-unit quarter --coarse-units 1",
+        ),
+        (&["--network", "vit-tiny", "--cuts", "4,8", "--coarse-units", "4"], "--coarse-units 1"),
+    ] {
+        let text = plan(network);
+        let proposed = format!("; try {sufficient} or fewer subnetworks (--subnetworks)\n");
+        assert!(text.contains(&proposed), "{text}");
+        let flags: Vec<&str> = sufficient.split(' ').collect();
+        let changed: Vec<&str> =
+            network.iter().take_while(|flag| **flag != flags[0]).chain(&flags).copied().collect();
+        assert!(!plan(&changed).contains("warning"), "{}", plan(&changed));
+    }
     let single = ["--depth", "20", "--cuts", "3,5", "--coarse-unit", "bottleneck"];
     let single = plan(&[&single[..], &["--coarse-units", "1"]].concat());
     assert!(single.contains("warning: 1 of 2 coarse networks is not cheaper"), "{single}");

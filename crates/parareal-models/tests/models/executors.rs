@@ -93,8 +93,8 @@ fn threads_and_sequential_agree_on_other_networks() {
 }
 
 /// Single precision uses the fused operations, double precision Burn's operations. If an input of a ReLU is
-/// so close to zero that its sign differs, gradients differ by a hundredth. It is therefore sufficient that
-/// one of a dozen seeds agrees.
+/// so close to zero that its sign differs, gradients differ by a few hundredths. So it is sufficient that
+/// one of a dozen seeds agrees, and those before it differ by no more than that.
 #[test]
 fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
     for width in [6, 21] {
@@ -113,7 +113,11 @@ fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
                 let apart = pairs.map(|(a, b)| relative_difference(&a.data, &b.data));
                 apart.fold(0.0, f64::max)
             };
-            let agrees = (1..=12).map(worst).any(|apart| apart <= 1e-4);
+            let bounded = |apart: f64| {
+                assert!(apart <= 0.2, "width {width}, {kind}: {apart:.1e}");
+                apart
+            };
+            let agrees = (1..=12).map(worst).map(bounded).any(|apart| apart <= 2e-5);
             assert!(agrees, "width {width}, {kind}");
         }
     }

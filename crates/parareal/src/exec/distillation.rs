@@ -76,6 +76,7 @@ pub struct InterfaceLosses {
 /// [`ExecError::Layout`] if there are more workers than subnetworks; [`ExecError::DistillationDiverged`] if a
 /// loss is not finite; [`ExecError::Worker`] if a module panics; [`ExecError::Spawn`] if the operating system
 /// cannot start the threads; or the first error among `batches`.
+///
 /// # Examples
 ///
 /// ```

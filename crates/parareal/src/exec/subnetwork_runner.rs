@@ -85,8 +85,7 @@ enum Kept<N: Coarsen> {
 }
 
 impl<N: Coarsen> SubnetworkRunner<N> {
-    /// Creates the runners of all subnetworks of a worker on its device. Must be called on the thread of the
-    /// worker.
+    /// Creates the runners of all subnetworks of a worker on its device and its thread.
     pub(super) fn all(
         modules: Vec<SubnetworkOf<N>>,
         device: &Device,
