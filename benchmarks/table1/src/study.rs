@@ -27,6 +27,7 @@ struct Setup {
     depth: usize,
     limit_train: Option<usize>,
     epochs: usize,
+    batch_size: usize,
     rates: Rates,
     /// Number of training images, for estimates only.
     images: usize,
@@ -38,6 +39,7 @@ const CIFAR_29: Setup = Setup {
     depth: 29,
     limit_train: None,
     epochs: 12,
+    batch_size: BATCH_SIZE,
     rates: RATES,
     images: 8_336,
 };
@@ -47,6 +49,7 @@ const MNIST_20: Setup = Setup {
     depth: 20,
     limit_train: Some(10_000),
     epochs: 6,
+    batch_size: BATCH_SIZE,
     rates: Rates { serial: 0.1, ..RATES },
     images: 10_000,
 };
@@ -56,11 +59,32 @@ const CIFAR_56: Setup = Setup {
     depth: 56,
     limit_train: None,
     epochs: 12,
+    batch_size: BATCH_SIZE,
     rates: RATES,
     images: 8_336,
 };
 
 const BATCH_SIZE: usize = 32;
+
+/// The default run of `parareal train`, and the same with as many images of other data sets.
+const SHAPES_110: Setup = Setup {
+    id: "shapes-110",
+    dataset: DatasetName::Shapes,
+    depth: 110,
+    limit_train: None,
+    epochs: 3,
+    batch_size: 16,
+    rates: RATES,
+    images: 6_000,
+};
+const MNIST_110: Setup =
+    Setup { id: "mnist-110", dataset: DatasetName::Mnist, limit_train: Some(6_000), ..SHAPES_110 };
+const CIFAR_110: Setup = Setup {
+    id: "cifar10-110",
+    dataset: DatasetName::Cifar10,
+    limit_train: Some(6_000),
+    ..SHAPES_110
+};
 
 /// Setup of the comparison of coarse units. All units are trained with its rate for the recommended unit.
 const SCREENING: Setup = Setup { id: "screening", epochs: 4, ..CIFAR_29 };
@@ -71,11 +95,17 @@ const SCREENED_UNITS: [usize; 3] = [1, 2, 4];
 pub(crate) const TRIED_RATES: [f64; 3] = [0.02, 0.05, 0.1];
 /// Networks for which learning rates are compared, each with the epochs of its setup. The last one takes much
 /// longer than the others.
-const RATED: [(&Setup, Kind); 5] = [
+const RATED: [(&Setup, Kind); 11] = [
     (&CIFAR_29, Kind::Serial),
     (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED)),
     (&MNIST_20, Kind::Serial),
     (&MNIST_20, Kind::Cut(3, Coarse::RECOMMENDED)),
+    (&SHAPES_110, Kind::Serial),
+    (&SHAPES_110, Kind::Cut(2, Coarse::RECOMMENDED)),
+    (&MNIST_110, Kind::Serial),
+    (&MNIST_110, Kind::Cut(2, Coarse::RECOMMENDED)),
+    (&CIFAR_110, Kind::Serial),
+    (&CIFAR_110, Kind::Cut(2, Coarse::RECOMMENDED)),
     (&CIFAR_29, Kind::Cut(3, Coarse::BASIC)),
 ];
 
@@ -266,16 +296,15 @@ pub(crate) fn precision(rehearse: bool) -> Result<Vec<Row>> {
     rehearsed(rows, rehearse)
 }
 
-/// Changes a row to use held-out images instead of test images, and a single seed.
+/// Changes a row to use held-out images instead of test images, another learning rate, and a single seed.
 fn holding_out(row: Row, learning_rate: f64) -> Row {
-    let batch_size = BATCH_SIZE;
-    Row {
-        held_out: true,
-        seeds: vec![1],
-        paper: PaperCells::default(),
-        training: Training::Small { learning_rate, batch_size, limit_test: None },
-        ..row
-    }
+    let training = match row.training {
+        Training::Small { batch_size, limit_test, .. } => {
+            Training::Small { learning_rate, batch_size, limit_test }
+        }
+        Training::Paper => Training::Paper,
+    };
+    Row { held_out: true, seeds: vec![1], paper: PaperCells::default(), training, ..row }
 }
 
 fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {
@@ -287,7 +316,7 @@ fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {
 /// # Errors
 /// If the network cannot be built.
 fn row_of(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
-    let Setup { id, dataset, depth, limit_train, epochs, rates, images } = *setup;
+    let Setup { id, dataset, depth, limit_train, epochs, batch_size, rates, images } = *setup;
     let shape = network::shape_of(dataset)?;
     let serial = Network { depth, width: PAPER_WIDTH, subnetworks: 1, coarse: None };
     let cut = |subnetworks, coarse| Network { subnetworks, coarse: Some(coarse), ..serial };
@@ -316,6 +345,7 @@ fn row_of(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
     };
     let name_of_images = match dataset {
         DatasetName::Mnist => "MNIST",
+        DatasetName::Shapes => "Built-in images",
         _ => "CIFAR-10 (subset)",
     };
     let [fine, unit, multiply_adds] = SECONDS;
@@ -349,7 +379,7 @@ fn row_of(setup: &Setup, kind: Kind, seeds: u64) -> Result<Row> {
         paper,
         guessed_epoch: seconds * images as f64,
         source: None,
-        training: Training::Small { learning_rate, batch_size: BATCH_SIZE, limit_test: None },
+        training: Training::Small { learning_rate, batch_size, limit_test: None },
     })
 }
 
@@ -497,6 +527,15 @@ mod tests {
             "--dataset mnist --depth 20 --subnetworks 1 --limit-train 10000 --epochs 6 \
              --validation 0.15 --limit-test 0 --batch-size 32 --learning-rate 0.1 --schedule step \
              --milestones 4,5 --seed 1"
+        );
+        // The flags of the default run.
+        let row =
+            rows.iter().find(|row| row.id == "rates-shapes-110-n2-recommended-lr0.05").unwrap();
+        assert_eq!(
+            row.arguments(1, 3).join(" "),
+            "--dataset shapes --depth 110 --subnetworks 2 --coarse-unit coarsened --coarse-units 1 --epochs 3 \
+             --validation 0.15 --limit-test 0 --batch-size 16 --learning-rate 0.05 --schedule step \
+             --milestones 2 --seed 1"
         );
         assert!(rows.iter().all(|row| row.held_out && row.seeds == [1]));
         let rehearsed = rates(true).unwrap();
