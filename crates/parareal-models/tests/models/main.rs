@@ -2,6 +2,7 @@
 
 mod bfloat16;
 mod executors;
+mod finite_differences;
 mod fixture;
 mod original_units;
 mod parameter_counts;
