@@ -95,11 +95,13 @@ const SCREENED_UNITS: [usize; 3] = [1, 2, 4];
 pub(crate) const TRIED_RATES: [f64; 3] = [0.02, 0.05, 0.1];
 /// Networks for which learning rates are compared, each with the epochs of its setup. The last one takes much
 /// longer than the others.
-const RATED: [(&Setup, Kind); 11] = [
+const RATED: [(&Setup, Kind); 13] = [
     (&CIFAR_29, Kind::Serial),
     (&CIFAR_29, Kind::Cut(3, Coarse::RECOMMENDED)),
+    (&CIFAR_29, Kind::Cut(3, NEXT_BEST)),
     (&MNIST_20, Kind::Serial),
     (&MNIST_20, Kind::Cut(3, Coarse::RECOMMENDED)),
+    (&MNIST_20, Kind::Cut(3, NEXT_BEST)),
     (&SHAPES_110, Kind::Serial),
     (&SHAPES_110, Kind::Cut(2, Coarse::RECOMMENDED)),
     (&MNIST_110, Kind::Serial),
