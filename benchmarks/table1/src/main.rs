@@ -434,11 +434,7 @@ fn what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) -> Strin
     let mut text = String::new();
     for run in &left {
         let Pending { row, seed, epochs, seconds } = run;
-        let time = match row.training {
-            Training::Paper => "the paper's N = 1 would take".into(),
-            Training::Small { .. } => "about".to_string(),
-        };
-        let time = format!("{time} {}", table::duration(*seconds));
+        let time = format!("{} {}", guess(row), table::duration(*seconds));
         let command = match epochs {
             Some(epochs) => command(row, *seed, *epochs, &further),
             None => "(the number of epochs follows from --times)".into(),
@@ -447,11 +443,20 @@ fn what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) -> Strin
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();
     text += &format!(
-        "{} left: about {}, {jobs} at a time\n",
+        "{} left: {} {}, {jobs} at a time\n",
         count(left.len(), "run"),
+        rows.first().map_or("about", guess),
         table::duration(seconds / jobs as f64),
     );
     text
+}
+
+/// Returns the words before a guessed time of a row.
+fn guess(row: &Row) -> &'static str {
+    match row.training {
+        Training::Paper => "the paper's N = 1 would take",
+        Training::Small { .. } => "about",
+    }
 }
 
 /// Prints a text on standard output, unless its reader has gone.

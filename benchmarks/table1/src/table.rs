@@ -145,12 +145,12 @@ fn table(rows: &[&Row], results: &Results) -> String {
         "test error (%)",
         "minus N = 1 (points)",
         "wall clock",
-        "of N = 1",
+        "relative to N = 1",
         "paper: parameters",
         "paper: error (%)",
     ];
     if has_paper_seconds {
-        heads.extend(["paper: wall clock", "paper: of N = 1"]);
+        heads.extend(["paper: wall clock", "paper: relative to N = 1"]);
     }
     let mut cells_of_rows = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
     for row in rows {

@@ -2,7 +2,7 @@
 
 use parareal_train::RunConfig;
 use parareal_vision::{
-    CoarseCost, Config, CostBasis, Cutting, NetworkConfig, Precision, Summary, UnitKind,
+    CoarseCost, CoarseKind, Config, CostBasis, Cutting, NetworkConfig, Precision, Summary, UnitKind,
 };
 use serde_json::{Value, json};
 
@@ -124,52 +124,79 @@ pub(crate) fn coarse_warning(network: &NetworkConfig) -> Option<String> {
     ))
 }
 
-/// Kinds of coarse units to propose, from the most to the least accurate one in `benchmarks/coarse-units`.
-const CHEAP_KINDS: [UnitKind; 4] =
-    [UnitKind::RECOMMENDED, UnitKind::Half, UnitKind::Quarter, UnitKind::Bottleneck];
+/// A change of a network, as flags of the command.
+struct Proposal {
+    flags: String,
+    network: NetworkConfig,
+}
 
-/// Returns flags that make all coarse networks cheaper than the subnetworks that they approximate, by multiply-adds: the
-/// most accurate kind that does, and even cuts. If there are none, returns flags that make them cheaper than they are.
+impl Proposal {
+    /// Returns the largest cost of a coarse network relative to the subnetwork that it approximates, in multiply-adds.
+    fn share(&self) -> f64 {
+        let network = NetworkConfig { coarse_times: None, ..self.network.clone() };
+        largest_share(&network)
+    }
+}
+
+fn largest_share(network: &NetworkConfig) -> f64 {
+    network.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
+}
+
+/// Returns flags that make all coarse networks cheaper than the subnetworks that they approximate: those of the first
+/// coarse units among [`other_coarse_units`] that are, and even cuts. If neither is sufficient, returns flags that make
+/// them cheaper than they are.
+///
+/// Costs of changed networks are compared in multiply-adds. If those of the network are times, the times are assumed to
+/// be proportional.
 fn cheaper(network: &NetworkConfig) -> Vec<String> {
-    let share = |change: &dyn Fn(&mut NetworkConfig)| {
-        let mut changed = NetworkConfig { coarse_times: None, ..network.clone() };
-        change(&mut changed);
-        changed.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
-    };
-    let single =
-        |network: &mut NetworkConfig| network.net = network.net.clone().with_coarse_units(Some(1));
-    let of_kind = |kind: UnitKind| {
-        move |network: &mut NetworkConfig| network.net = network.net.clone().with_coarse_kind(kind)
-    };
-    let kind = |kind: UnitKind| (format!("--coarse-unit {kind}"), share(&of_kind(kind)));
-    let single_of_kind = |kind: UnitKind| {
-        let both = |network: &mut NetworkConfig| {
-            of_kind(kind)(network);
-            single(network);
-        };
-        (format!("--coarse-unit {kind} --coarse-units 1"), share(&both))
-    };
-    let fewer = ("--coarse-units 1".to_string(), share(&single));
-    let even = network.net.default_cuts(network.cuts.subnetworks());
-    let even = even.ok().filter(|_| network.cutting != Cutting::Even);
-    let even =
-        even.map(|cuts| ("--cuts even".to_string(), share(&|network| network.cuts = cuts.clone())));
+    let unchanged = Proposal { flags: String::new(), network: network.clone() };
+    let now = unchanged.share();
+    let sufficient = now.min(now / largest_share(network));
+    let coarse = other_coarse_units(network);
+    let even = even_cuts(network);
+    let below = |limit: f64| move |proposal: &&Proposal| proposal.share() < limit;
+    let mut found: Vec<&Proposal> = Vec::new();
+    found.extend(coarse.iter().find(below(sufficient)));
+    found.extend(even.iter().find(below(sufficient)));
+    if found.is_empty() {
+        let cheapest = coarse.iter().min_by(|a, b| a.share().total_cmp(&b.share()));
+        found.extend(cheapest.into_iter().chain(&even).filter(below(now)));
+    }
+    found.into_iter().map(|proposal| proposal.flags.clone()).collect()
+}
 
-    let below = |limit: f64| move |proposal: &(String, f64)| proposal.1 < limit;
-    let accepted = |kind: &UnitKind| network.net.accepts(*kind);
-    let kinds = CHEAP_KINDS.into_iter().filter(accepted);
-    let of_kinds = kinds.flat_map(|own| [kind(own), single_of_kind(own)]);
-    let first = [fewer.clone()].into_iter().chain(of_kinds).find(below(1.0));
-    let enough: Vec<_> = first.into_iter().chain(even.clone().filter(below(1.0))).collect();
-    let proposals = match enough.is_empty() {
-        false => enough,
-        true => {
-            let cheapest = CHEAP_KINDS.into_iter().rfind(accepted).map(kind);
-            let all = [fewer].into_iter().chain(cheapest).chain(even);
-            all.filter(below(share(&|_| {}))).collect()
-        }
+/// Returns a network with other coarse units each: the recommended ones, a single one of its own kind, and single ones of kinds
+/// with fewer multiply-adds. In `benchmarks/coarse-units`, errors grow in this order.
+fn other_coarse_units(network: &NetworkConfig) -> Vec<Proposal> {
+    let change = |flags: &[&str], kind: CoarseKind, units: Option<usize>| {
+        let net = network.net.clone().with_coarse_kind(kind).with_coarse_units(units);
+        Proposal { flags: flags.join(" "), network: NetworkConfig { net, ..network.clone() } }
     };
-    proposals.into_iter().map(|(flags, _)| flags).collect()
+    let single = "--coarse-units 1";
+    let recommended = match network.coarse_units {
+        None => change(&["--coarse-unit auto"], CoarseKind::Auto, None),
+        Some(_) => change(&["--coarse-unit auto", single], CoarseKind::Auto, Some(1)),
+    };
+    let mut proposals = vec![recommended, change(&[single], network.coarse_kind, Some(1))];
+    for kind in [UnitKind::Quarter, UnitKind::Bottleneck] {
+        if network.net.accepts(kind) {
+            let flag = format!("--coarse-unit {kind}");
+            proposals.push(change(&[&flag, single], kind.into(), Some(1)));
+        }
+    }
+    proposals
+}
+
+/// Returns the network with even cuts, unless it has them.
+fn even_cuts(network: &NetworkConfig) -> Option<Proposal> {
+    let subnetworks = network.cuts.subnetworks();
+    let flags = match network.cutting {
+        Cutting::Even => return None,
+        Cutting::Balanced => "--cuts even".to_string(),
+        Cutting::Given => format!("--cuts even --subnetworks {subnetworks}"),
+    };
+    let cuts = network.net.default_cuts(subnetworks).ok()?;
+    Some(Proposal { flags, network: NetworkConfig { cuts, ..network.clone() } })
 }
 
 pub(crate) fn subnetworks(summary: &Summary) -> String {
@@ -178,4 +205,37 @@ pub(crate) fn subnetworks(summary: &Summary) -> String {
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(ToString::to_string).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use parareal_vision::{Recipe, Settings};
+
+    use super::*;
+
+    /// Returns the flags that are proposed for three subnetworks of depth 110 whose coarse networks take longer than what
+    /// they approximate, although they have fewer multiply-adds.
+    fn proposed(kind: CoarseKind, units: Option<usize>) -> Vec<String> {
+        let settings = Settings {
+            depth: Some(110),
+            subnetworks: Some(3),
+            coarse_unit: Some(kind),
+            coarse_units: units,
+            ..Settings::default()
+        };
+        let network = NetworkConfig::resolve(&settings, Recipe::default()).unwrap();
+        assert!(network.coarse_costs().iter().all(|cost| cost.is_cheaper));
+        cheaper(&NetworkConfig { coarse_times: Some(vec![1.1, 1.3]), ..network })
+    }
+
+    #[test]
+    fn only_what_has_fewer_multiply_adds_is_proposed_for_long_times() {
+        let quarter = "--coarse-unit quarter --coarse-units 1";
+        assert_eq!(proposed(CoarseKind::Auto, None), [quarter]);
+        assert_eq!(
+            proposed(UnitKind::Half.into(), Some(1)),
+            ["--coarse-unit auto --coarse-units 1"]
+        );
+        assert!(proposed(UnitKind::None.into(), None).is_empty());
+    }
 }

@@ -155,10 +155,6 @@ impl Config {
                 return Err(VisionError::setting(key, alpha, expected));
             }
         }
-        if s.init_units == UnitInit::Interpolate && s.init_from.is_none() {
-            let expected = "requires the units of a shallower run; set `init-from`";
-            return Err(VisionError::setting("init-units", s.init_units, expected));
-        }
         if let Some(steps) = s.distill {
             if s.init_from.is_none() {
                 let expected = "requires the weights of a serial run; set `init-from`";

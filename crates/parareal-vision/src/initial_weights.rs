@@ -26,15 +26,18 @@ pub(crate) fn initial_weights(
     config: &Config,
     images: &ImageRecord,
 ) -> Result<Option<InitialWeights>, VisionError> {
-    let Some(path) = &config.init_from else { return Ok(None) };
+    let Some(path) = &config.init_from else {
+        check_interpolation(config, "requires the units of a shallower run; set `init-from`")?;
+        return Ok(None);
+    };
     let Some(file) = weight_file(path) else {
         return from_source(WeightSource::of_run(path)?, path, config, images).map(Some);
     };
-    let (classes, net) = (images.class_names.len(), &config.network.net);
+    let classes = images.class_names.len();
     match WeightFile::read(&file, config, images.channels, classes)? {
         WeightFile::Exported(source) => from_source(source, path, config, images).map(Some),
         WeightFile::Pretrained(weights, notes) => {
-            check_interpolation(config, "file", net.depth(), net.depth())?;
+            check_interpolation(config, NOT_SHALLOWER)?;
             let whose =
                 format!("weights are those of {}{}", path.display(), new_interfaces(config, false));
             let note = [whose].into_iter().chain(notes).collect::<Vec<_>>().join("; ");
@@ -77,7 +80,9 @@ fn from_source(
             return refuse(format!("expected a {what} with {ours} {size}, got {theirs}"));
         }
     }
-    check_interpolation(config, what, theirs, ours)?;
+    if theirs == ours {
+        check_interpolation(config, NOT_SHALLOWER)?;
+    }
     let subnetworks = weights.cuts().subnetworks();
     if config.distill.is_some() && subnetworks > 1 {
         return refuse(format!(
@@ -111,21 +116,19 @@ fn from_source(
     Ok(InitialWeights { weights, note })
 }
 
-/// Checks that there are units to interpolate if they are to be interpolated, given the numbers of layers.
-fn check_interpolation(
-    config: &Config,
-    what: &str,
-    theirs: usize,
-    ours: usize,
-) -> Result<(), VisionError> {
-    if config.init_units == UnitInit::Interpolate && theirs == ours {
-        let expected = format!(
-            "expected a shallower {what} in `init-from`, got one with as many layers, {theirs}; leave it unset"
-        );
-        return Err(VisionError::setting("init-units", config.init_units, expected));
+/// Refuses to interpolate units where there are none to interpolate.
+fn check_interpolation(config: &Config, expected: &str) -> Result<(), VisionError> {
+    match config.init_units {
+        UnitInit::Interpolate => {
+            Err(VisionError::setting("init-units", config.init_units, expected))
+        }
+        UnitInit::Repeat => Ok(()),
     }
-    Ok(())
 }
+
+/// Advice on an interpolation of units where `init-from` has as many layers.
+const NOT_SHALLOWER: &str =
+    "the network of `init-from` has as many layers; expected a shallower one, or leave it unset";
 
 /// Returns the end of a note on interfaces with new initial weights.
 fn new_interfaces(config: &Config, has_interfaces: bool) -> String {

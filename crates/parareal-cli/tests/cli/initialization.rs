@@ -193,7 +193,7 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
         ),
         (
             &["--init-from", "shallow", "--depth", "20", "--init-units", "interpolate"],
-            "expected a shallower run in `init-from`, got one with as many layers, 20; leave it unset",
+            "the network of `init-from` has as many layers; expected a shallower one, or leave it unset",
         ),
         (&["--init-from", "shallow", "--init-units", "random"], "expected repeat or interpolate"),
     ] {

@@ -52,8 +52,8 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     let warning = "warning: 2 of 2 coarse networks are not cheaper than the subnetworks that they \
                    approximate (540 % at interface 1, 779 % at interface 2, in multiply-adds): on a \
                    compute-bound device, these cuts do not shorten a training step; try \
-                   --coarse-units 1, --coarse-unit bottleneck, --cuts even or fewer subnetworks \
-                   (--subnetworks)";
+                   --coarse-unit bottleneck --coarse-units 1, --cuts even --subnetworks 3 or fewer \
+                   subnetworks (--subnetworks)";
     assert!(plan(&deep).contains(warning), "{}", plan(&deep));
     let output = parareal(folder.path(), &[&["plan", "--json"], &deep[..]].concat());
     let costs = &json(&output)["coarse_costs"];
@@ -66,21 +66,28 @@ fn coarse_networks_that_are_not_cheaper_are_warned_about() {
     assert!(many.contains("warning: 5 of 5 coarse networks are not cheaper"), "{many}");
     assert!(many.contains("and 2 more, in multiply-adds"), "{many}");
     // Flags that are proposed are sufficient, if there are such.
-    for (network, sufficient) in [
-        (&["--depth", "20", "--subnetworks", "3"][..], "--coarse-unit quarter --coarse-units 1"),
+    for (network, expected) in [
+        ("--depth 20 --subnetworks 3", "--coarse-unit quarter --coarse-units 1"),
         (
-            &["--depth", "20", "--subnetworks", "3", "--coarse-unit", "basic"],
+            "--depth 20 --subnetworks 3 --coarse-unit basic",
             "--coarse-unit quarter --coarse-units 1",
         ),
-        (&["--network", "vit-tiny", "--cuts", "4,8", "--coarse-units", "4"], "--coarse-units 1"),
+        ("--depth 29 --subnetworks 3 --coarse-unit basic", "--coarse-unit auto"),
+        ("--depth 29 --subnetworks 3 --coarse-units 4", "--coarse-unit auto --coarse-units 1"),
+        ("--depth 56 --cuts 1,17", "--cuts even --subnetworks 3"),
+        ("--network vit-tiny --cuts 4,8 --coarse-units 4", "--coarse-unit auto --coarse-units 1"),
+        ("--network resnet50 --cuts 4,8 --coarse-unit basic", "--coarse-unit auto"),
     ] {
-        let text = plan(network);
-        let proposed = format!("; try {sufficient} or fewer subnetworks (--subnetworks)\n");
-        assert!(text.contains(&proposed), "{text}");
-        let flags: Vec<&str> = sufficient.split(' ').collect();
-        let changed: Vec<&str> =
-            network.iter().take_while(|flag| **flag != flags[0]).chain(&flags).copied().collect();
-        assert!(!plan(&changed).contains("warning"), "{}", plan(&changed));
+        let arguments: Vec<&str> = network.split(' ').collect();
+        let text = plan(&arguments);
+        let proposed = text.split_once("; try ").map(|(_, rest)| rest);
+        let proposed =
+            proposed.and_then(|rest| rest.split_once(" or fewer subnetworks")).unwrap().0;
+        assert_eq!(proposed, expected, "{network}");
+        let is_kept = |pair: &&[&str]| !proposed.split(' ').any(|flag| flag == pair[0]);
+        let kept = arguments.chunks(2).filter(is_kept).flatten().copied();
+        let changed: Vec<&str> = kept.chain(proposed.split(' ')).collect();
+        assert!(!plan(&changed).contains("warning"), "{changed:?}: {}", plan(&changed));
     }
     let single = ["--depth", "20", "--cuts", "3,5", "--coarse-unit", "bottleneck"];
     let single = plan(&[&single[..], &["--coarse-units", "1"]].concat());

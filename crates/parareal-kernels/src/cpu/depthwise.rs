@@ -9,7 +9,7 @@
 //! ∂L/∂w[c, k]      = Σ over p of  input[p · stride + k - padding, c] · γ[p, c]
 //! ```
 //!
-//! Channels are contiguous, so all three are sums of products of vectors, which stay in registers, and no data are
+//! Channels are contiguous, so all three are sums of products of vectors. The sums stay in registers, and no data are
 //! rearranged.
 
 use std::ptr;
@@ -26,8 +26,8 @@ use crate::simd::SimdLevel;
 const KERNEL: usize = 3;
 /// Rows and columns of zeros on each side.
 const PADDING: usize = 1;
-/// Number of places of the kernel.
-const PLACES: usize = KERNEL * KERNEL;
+/// Number of positions in the kernel.
+const POSITIONS: usize = KERNEL * KERNEL;
 /// Number of vectors of channels of a pixel that are computed together.
 const VECTORS: usize = 4;
 
@@ -84,71 +84,30 @@ impl Depthwise {
         let partials = map_chunks(self.batch, 1, |chunk| {
             level.run(WeightGradient { depthwise: *self, input, gradient, chunk })
         });
-        let mut weight = vec![0.0; self.channels * PLACES];
+        let mut weight = vec![0.0; self.channels * POSITIONS];
         for partial in &partials {
-            for (place, line) in partial.chunks_exact(self.channels).enumerate() {
+            for (position, line) in partial.chunks_exact(self.channels).enumerate() {
                 for (channel, value) in line.iter().enumerate() {
-                    weight[channel * PLACES + place] += value;
+                    weight[channel * POSITIONS + position] += value;
                 }
             }
         }
         weight
     }
 
-    /// Adds the products of a row of an image's gradient and the pixels that it depends on to `weight`,
-    /// `[3, 3, channels]`, for the vector of channels that starts at `c`.
-    ///
-    /// # Safety
-    /// `c` plus the lanes of a vector is at most the number of channels.
+    /// Returns the row (or column) of the input, of which there are `size`, that meets a row of the kernel at a row of the
+    /// output; `None` if it is padding.
     #[inline(always)]
-    unsafe fn add_row<S: Simd, E: Element>(
-        &self,
-        simd: S,
-        input: &[E],
-        gradient: &[E],
-        row: usize,
-        c: usize,
-        weight: &mut [f32],
-    ) {
-        let (channels, [_, columns]) = (self.channels, self.output());
-        let line = &gradient[row * columns * channels..][..columns * channels];
-        // SAFETY: a vector of channels from `c` on is within each pixel, as the caller promises, and within each place of
-        // `weight`.
-        unsafe {
-            let mut sums = [simd.splat_f32s(0.0); PLACES];
-            for (column, along) in line.chunks_exact(channels).enumerate() {
-                let along = E::load(simd, along.as_ptr().add(c));
-                for (place, sum) in sums.iter_mut().enumerate() {
-                    if let Some(seen) = self.seen(row, column, place) {
-                        let seen = input[seen * channels..][..channels].as_ptr().add(c);
-                        *sum = fma(simd, E::load(simd, seen), along, *sum);
-                    }
-                }
-            }
-            for (place, &sum) in sums.iter().enumerate() {
-                let to = weight[place * channels..][..channels].as_mut_ptr().add(c);
-                store::<S>(to, simd.add_f32s(load::<S>(to), sum));
-            }
-        }
-    }
-
-    /// Returns the index of the input pixel that meets a place of the kernel at an output pixel; `None` if it is padding.
-    #[inline(always)]
-    fn seen(&self, row: usize, column: usize, place: usize) -> Option<usize> {
-        let [row, column] =
-            [row * self.stride + place / KERNEL, column * self.stride + place % KERNEL]
-                .map(|at| at.wrapping_sub(PADDING));
-        (row < self.height && column < self.width).then(|| row * self.width + column)
+    fn seen(&self, to: usize, position: usize, size: usize) -> Option<usize> {
+        let from = (to * self.stride + position).wrapping_sub(PADDING);
+        (from < size).then_some(from)
     }
 
     /// Returns, for each row (or column) of the output, the rows of the input that it depends on,
     /// each with the corresponding row of the kernel.
     fn steps_forward(&self, from: usize, to: usize) -> Steps {
         let seen = |to: usize| {
-            (0..KERNEL).filter_map(move |place| {
-                let from_row = (to * self.stride + place).checked_sub(PADDING)?;
-                (from_row < from).then_some((from_row, place))
-            })
+            (0..KERNEL).filter_map(move |position| Some((self.seen(to, position, from)?, position)))
         };
         (0..to).map(|to| seen(to).collect()).collect()
     }
@@ -158,8 +117,8 @@ impl Depthwise {
     fn steps_backward(&self, from: usize, to: usize) -> Steps {
         let mut steps = vec![Vec::new(); from];
         for (to, seen) in self.steps_forward(from, to).into_iter().enumerate() {
-            for (row, place) in seen {
-                steps[row].push((to, place));
+            for (row, position) in seen {
+                steps[row].push((to, position));
             }
         }
         steps
@@ -180,9 +139,9 @@ impl Depthwise {
         let [down, along] = steps;
         let len = self.batch * down.len() * along.len() * channels;
         assert_eq!(from.len(), self.batch * from_size[0] * from_size[1] * channels);
-        assert_eq!(weight.len(), PLACES * channels);
+        assert_eq!(weight.len(), POSITIONS * channels);
         assert!(add.is_none_or(|add| add.len() == len));
-        let weight = &by_place(weight, channels);
+        let weight = &by_position(weight, channels);
         // SAFETY: each chunk writes all pixels of its images, and the chunks are all images. Nothing is read from the result.
         unsafe {
             vec_written_by(len, |to| {
@@ -199,8 +158,8 @@ impl Depthwise {
 type Steps = Vec<Vec<(usize, usize)>>;
 
 /// Converts `[channels, 1, 3, 3]` to `[3, 3, channels]`.
-fn by_place(weight: &[f32], channels: usize) -> Vec<f32> {
-    (0..PLACES * channels).map(|at| weight[at % channels * PLACES + at / channels]).collect()
+fn by_position(weight: &[f32], channels: usize) -> Vec<f32> {
+    (0..POSITIONS * channels).map(|at| weight[at % channels * POSITIONS + at / channels]).collect()
 }
 
 /// The operands of [`Depthwise::gather`], with the images to compute and where they are written.
@@ -216,7 +175,7 @@ struct Gather<'a, E> {
     to: SharedSlice<'a, E>,
 }
 
-/// The first values of a pixel and of a place of the kernel, whose product is one of the terms of a pixel.
+/// Pointers to the channels of a pixel and of a position of the kernel.
 #[derive(Clone, Copy)]
 struct Term<E> {
     from: *const E,
@@ -230,28 +189,31 @@ impl<E: Element> WithSimd for Gather<'_, E> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { from, from_size: [rows, columns], channels, weight, steps, .. } = self;
         let [down, along] = steps;
-        let mut terms = Vec::with_capacity(PLACES);
+        let mut terms = [Term::<E> { from: ptr::null(), weight: ptr::null() }; POSITIONS];
         for image in self.chunk.values(1) {
             let from = &from[image * rows * columns * channels..][..rows * columns * channels];
             for (to_row, rows_seen) in down.iter().enumerate() {
                 for (to_column, columns_seen) in along.iter().enumerate() {
-                    terms.clear();
-                    for &(row, row_place) in rows_seen {
-                        for &(column, column_place) in columns_seen {
-                            let place = row_place * KERNEL + column_place;
-                            terms.push(Term {
-                                from: from[(row * columns + column) * channels..].as_ptr(),
-                                weight: weight[place * channels..].as_ptr(),
-                            });
+                    let mut count = 0;
+                    for &(row, row_position) in rows_seen {
+                        for &(column, column_position) in columns_seen {
+                            let pixel = row * columns + column;
+                            let position = row_position * KERNEL + column_position;
+                            terms[count] = Term {
+                                from: from[pixel * channels..][..channels].as_ptr(),
+                                weight: weight[position * channels..][..channels].as_ptr(),
+                            };
+                            count += 1;
                         }
                     }
                     let pixel = (image * down.len() + to_row) * along.len() + to_column;
-                    let add = self.add.map(|add| add[pixel * channels..].as_ptr());
-                    // SAFETY: images, addend and kernel have whole pixels of `channels` values, and no other thread
-                    // writes to this image.
+                    let add = self.add.map(|add| add[pixel * channels..][..channels].as_ptr());
+                    let add = add.unwrap_or(ptr::null());
+                    // SAFETY: all pointers are those of slices of `channels` values, and no other thread writes to
+                    // this image.
                     unsafe {
                         let to = self.to.at(pixel * channels, channels);
-                        sum_terms(simd, &terms, channels, add.unwrap_or(ptr::null()), to);
+                        sum_terms(simd, &terms[..count], channels, add, to);
                     }
                 }
             }
@@ -342,30 +304,78 @@ impl<E: Element> WithSimd for WeightGradient<'_, E> {
         let Self { depthwise, input, gradient, chunk } = self;
         let Depthwise { height, width, channels, .. } = depthwise;
         let [rows, columns] = depthwise.output();
-        let mut weight = vec![0.0; PLACES * channels];
-        let whole = channels - channels % S::F32_LANES;
+        let (input_line, gradient_line) = (width * channels, columns * channels);
+        let mut weight = vec![0.0; POSITIONS * channels];
         for image in chunk.values(1) {
-            let input = &input[image * height * width * channels..][..height * width * channels];
-            let gradient =
-                &gradient[image * rows * columns * channels..][..rows * columns * channels];
+            let input = &input[image * height * input_line..][..height * input_line];
+            let gradient = &gradient[image * rows * gradient_line..][..rows * gradient_line];
             for row in 0..rows {
-                for c in (0..whole).step_by(S::F32_LANES) {
-                    // SAFETY: a vector of channels from `c` on is within a pixel.
-                    unsafe { depthwise.add_row(simd, input, gradient, row, c, &mut weight) };
-                }
-                for c in whole..channels {
-                    for column in 0..columns {
-                        let along = gradient[(row * columns + column) * channels + c].widen();
-                        for place in 0..PLACES {
-                            if let Some(seen) = depthwise.seen(row, column, place) {
-                                let seen = input[seen * channels + c].widen();
-                                weight[place * channels + c] += seen * along;
+                let gradient = &gradient[row * gradient_line..][..gradient_line];
+                let inputs = [0, 1, 2].map(|position| {
+                    let seen = depthwise.seen(row, position, height)?;
+                    Some(&input[seen * input_line..][..input_line])
+                });
+                depthwise.add_row(simd, inputs, gradient, &mut weight);
+            }
+        }
+        weight
+    }
+}
+
+impl Depthwise {
+    /// Adds the products of a row of the gradient and the three rows of the input that meet the kernel there, `None` for
+    /// padding, to `weight`, `[3, 3, channels]`.
+    #[inline(always)]
+    fn add_row<S: Simd, E: Element>(
+        &self,
+        simd: S,
+        inputs: [Option<&[E]>; KERNEL],
+        gradient: &[E],
+        weight: &mut [f32],
+    ) {
+        let (channels, width) = (self.channels, self.width);
+        assert!(inputs.iter().flatten().all(|line| line.len() == width * channels));
+        assert_eq!(weight.len(), POSITIONS * channels);
+        let whole = channels - channels % S::F32_LANES;
+        for c in (0..whole).step_by(S::F32_LANES) {
+            let mut sums = [[simd.splat_f32s(0.0); KERNEL]; KERNEL];
+            // SAFETY: a vector of channels from `c` on is within each pixel and each position of `weight`, and `seen` is less
+            // than the number of pixels of a line.
+            unsafe {
+                for (column, pixel) in gradient.chunks_exact(channels).enumerate() {
+                    let factor = E::load(simd, pixel.as_ptr().add(c));
+                    for (sums, line) in sums.iter_mut().zip(inputs) {
+                        let Some(line) = line else { continue };
+                        for (position, sum) in sums.iter_mut().enumerate() {
+                            if let Some(seen) = self.seen(column, position, width) {
+                                let value = E::load(simd, line.as_ptr().add(seen * channels + c));
+                                *sum = fma(simd, value, factor, *sum);
                             }
                         }
                     }
                 }
+                for (position, &sum) in sums.as_flattened().iter().enumerate() {
+                    let to = weight.as_mut_ptr().add(position * channels + c);
+                    store::<S>(to, simd.add_f32s(load::<S>(to), sum));
+                }
             }
         }
-        weight
+        for c in whole..channels {
+            let mut sums = [[0.0; KERNEL]; KERNEL];
+            for (column, pixel) in gradient.chunks_exact(channels).enumerate() {
+                let factor = pixel[c].widen();
+                for (sums, line) in sums.iter_mut().zip(inputs) {
+                    let Some(line) = line else { continue };
+                    for (position, sum) in sums.iter_mut().enumerate() {
+                        if let Some(seen) = self.seen(column, position, width) {
+                            *sum += line[seen * channels + c].widen() * factor;
+                        }
+                    }
+                }
+            }
+            for (position, sum) in sums.as_flattened().iter().enumerate() {
+                weight[position * channels + c] += sum;
+            }
+        }
     }
 }

@@ -24,6 +24,11 @@ fn depthwise_convolutions_agree_with_burn() {
         ([2, 7, 9, 5], 2, true),
         ([1, 1, 1, 3], 1, false),
         ([1, 2, 1, 33], 2, true),
+        // All paths over channels with sixteen lanes; pixels that no output depends on.
+        ([2, 9, 7, 83], 4, true),
+        ([1, 5, 5, 83], 1, true),
+        // Long sums.
+        ([16, 32, 32, 19], 1, false),
     ];
     for (shape, stride, with_residual) in cases {
         let [batch, height, width, channels] = shape;

@@ -142,8 +142,8 @@ unit_kinds! {
 }
 
 impl UnitKind {
-    /// The recommended kind for the coarse networks of convolutional networks. In `benchmarks/coarse-units`, it has
-    /// the shortest time among the kinds that are as accurate as the paper's.
+    /// The recommended kind for the coarse networks of convolutional networks. In `benchmarks/coarse-units`, a single unit takes
+    /// the shortest time among those whose validation error after four epochs is within its standard error of the paper's.
     pub const RECOMMENDED: Self = Self::Coarsened;
 
     /// The kinds for coarse networks of convolutional networks. A vision transformer has [`Self::Transformer`] or

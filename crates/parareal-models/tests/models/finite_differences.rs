@@ -1,4 +1,6 @@
-//! Gradients compared with central differences of the loss, in double precision.
+//! Gradients compared with central differences of the loss, in double precision. Tests the formulas of whole networks. In
+//! double precision they consist of Burn's operations; the fused ones are compared with these in `parareal-kernels` and in
+//! `executors.rs`.
 
 use burn::tensor::{DType, TensorData};
 use parareal::exec::StateKind;

@@ -414,7 +414,7 @@ settings! {
     /// Weights of the units that a shallower run does not have: repeat or interpolate
     ///
     /// `repeat` copies each unit several times. `interpolate` computes means of the two nearest units, linear
-    /// in depth.
+    /// in depth, and requires a shallower network in `init-from`.
     "init-units" init_units: UnitInit = [UnitInit::Repeat] {
         value_name: "NAME",
         heading: Heading::Training,
@@ -422,8 +422,8 @@ settings! {
 
     /// Number of distillation steps before joint training
     ///
-    /// In these steps, the modules of each interface are trained separately to approximate the serial network
-    /// that `init-from` names.
+    /// In these steps, the modules of each interface are trained separately to approximate the network that
+    /// `init-from` names, which has to be serial.
     "distill" distill: usize {
         value_name: "STEPS",
         heading: Heading::Training,

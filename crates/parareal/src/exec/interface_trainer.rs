@@ -28,7 +28,7 @@ pub(super) struct InterfaceTrainer<N: Coarsen> {
 }
 
 impl<N: Coarsen> InterfaceTrainer<N> {
-    /// Creates the trainer of a subnetwork, on the thread that trains it.
+    /// Creates the trainer of a subnetwork. The caller has to be the thread that trains it.
     pub(super) fn new(
         mut subnetwork: SubnetworkOf<N>,
         device: &Device,

@@ -85,7 +85,7 @@ enum Kept<N: Coarsen> {
 }
 
 impl<N: Coarsen> SubnetworkRunner<N> {
-    /// Creates the runners of all subnetworks of a worker on its device and its thread.
+    /// Creates the runners of all subnetworks of a worker on its device. The caller has to be the thread of the worker.
     pub(super) fn all(
         modules: Vec<SubnetworkOf<N>>,
         device: &Device,

@@ -38,7 +38,7 @@ impl<M: Module> TrainedModule<M> {
     /// frozen ones (for example by [`Module::no_grad`]). Its running statistics become independent of those
     /// of its clones.
     ///
-    /// The caller is the thread that trains: tensors on a GPU belong to the stream of the thread that creates them, and any
+    /// The caller has to be the thread that trains: tensors on a GPU belong to the stream of the thread that creates them, and any
     /// other thread has to synchronize with this stream whenever it uses them.
     pub(crate) fn new(module: M, device: &Device, optimizer: &ModuleOptimizer) -> Self {
         // Parameters stay out of the memory that is searched for a place for each temporary tensor.
