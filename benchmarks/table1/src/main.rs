@@ -52,6 +52,9 @@ use times::Times;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// Numbers of training and test images in a rehearsal.
+const REHEARSED_IMAGES: [usize; 2] = [32, 20];
+
 /// Flags that have no effect on `--times`, or no times.
 const NOT_WITH_TIMES: [&str; 14] = [
     "shared",
@@ -385,26 +388,7 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
         let path = parareal.display();
         return Err(format!("{path} not found; build it with cargo build --release").into());
     }
-    let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
-    for row in rows {
-        if images.iter().any(|(name, _)| *name == row.dataset) {
-            continue;
-        }
-        let found = match row.dataset {
-            // Numbers of images in a rehearsal.
-            DatasetName::Shapes => [32, 20],
-            name => {
-                let folder = arguments.data_dir.as_deref();
-                let folder = folder.ok_or("give the folder of the data sets with --data-dir")?;
-                let found = inspect(name, Some(folder))?;
-                [found.train.images, found.test.map_or(0, |test| test.images)]
-            }
-        };
-        if arguments.full && row.dataset != DatasetName::Shapes {
-            paper::check_complete(row.dataset, found)?;
-        }
-        images.push((row.dataset, found));
-    }
+    let images = counted_images(arguments, rows)?;
     let needs_files = images.iter().any(|(name, _)| *name != DatasetName::Shapes);
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
@@ -425,6 +409,35 @@ fn machine(arguments: &Arguments, rows: &[Row], scratch: PathBuf, here: &Path) -
         commit: commit.unwrap_or_else(|| "unknown".into()),
         images,
     })
+}
+
+/// Returns the numbers of training and test images of the data sets of some rows.
+///
+/// # Errors
+/// If a data set cannot be read, or the paper's table has only a part of it.
+fn counted_images(arguments: &Arguments, rows: &[Row]) -> Result<Vec<(DatasetName, [usize; 2])>> {
+    let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
+    for row in rows {
+        if images.iter().any(|(name, _)| *name == row.dataset) {
+            continue;
+        }
+        let found = match row.dataset {
+            DatasetName::Shapes if arguments.rehearse => REHEARSED_IMAGES,
+            name => {
+                let folder = arguments.data_dir.as_deref();
+                if name != DatasetName::Shapes && folder.is_none() {
+                    return Err("give the folder of the data sets with --data-dir".into());
+                }
+                let found = inspect(name, folder)?;
+                [found.train.images, found.test.map_or(0, |test| test.images)]
+            }
+        };
+        if arguments.full && row.dataset != DatasetName::Shapes {
+            paper::check_complete(row.dataset, found)?;
+        }
+        images.push((row.dataset, found));
+    }
+    Ok(images)
 }
 
 /// Returns the remaining runs with their commands and guessed times.
@@ -472,6 +485,18 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn the_built_in_images_are_counted_except_in_a_rehearsal() {
+        let rows = study::rates(false).unwrap();
+        let built_in: Vec<_> =
+            rows.into_iter().filter(|row| row.dataset == DatasetName::Shapes).collect();
+        for (flags, expected) in [(&["--rates"][..], [6_000, 1_000]), (&["--rehearse"], [32, 20])] {
+            let arguments = Arguments::parse_from([&["table1"], flags].concat());
+            let images = counted_images(&arguments, &built_in).unwrap();
+            assert_eq!(images, [(DatasetName::Shapes, expected)]);
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
