@@ -444,10 +444,15 @@ fn counted_images(arguments: &Arguments, rows: &[Row]) -> Result<Vec<(DatasetNam
 fn what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) -> String {
     let (jobs, further) = (jobs(arguments), machine_arguments(arguments));
     let left = queue::pending(rows, results);
+    let is_paper = rows.iter().any(|row| matches!(row.training, Training::Paper));
+    let guess = |seconds: f64| {
+        let before = if is_paper { "the paper's N = 1 would take" } else { "about" };
+        format!("{before} {}", table::duration(seconds))
+    };
     let mut text = String::new();
     for run in &left {
         let Pending { row, seed, epochs, seconds } = run;
-        let time = format!("{} {}", guess(row), table::duration(*seconds));
+        let time = guess(*seconds);
         let command = match epochs {
             Some(epochs) => command(row, *seed, *epochs, &further),
             None => "(the number of epochs follows from --times)".into(),
@@ -456,20 +461,11 @@ fn what_is_left(arguments: &Arguments, rows: &[Row], results: &Results) -> Strin
     }
     let seconds: f64 = left.iter().map(|run| run.seconds).sum();
     text += &format!(
-        "{} left: {} {}, {jobs} at a time\n",
+        "{} left: {}, {jobs} at a time\n",
         count(left.len(), "run"),
-        rows.first().map_or("about", guess),
-        table::duration(seconds / jobs as f64),
+        guess(seconds / jobs as f64),
     );
     text
-}
-
-/// Returns the words before a guessed time of a row.
-fn guess(row: &Row) -> &'static str {
-    match row.training {
-        Training::Paper => "the paper's N = 1 would take",
-        Training::Small { .. } => "about",
-    }
 }
 
 /// Prints a text on standard output, unless its reader has gone.

@@ -300,14 +300,11 @@ pub(crate) fn precision(rehearse: bool) -> Result<Vec<Row>> {
 }
 
 /// Changes a row to use held-out images instead of test images, another learning rate, and a single seed.
-fn holding_out(row: Row, learning_rate: f64) -> Row {
-    let training = match row.training {
-        Training::Small { batch_size, limit_test, .. } => {
-            Training::Small { learning_rate, batch_size, limit_test }
-        }
-        Training::Paper => Training::Paper,
-    };
-    Row { held_out: true, seeds: vec![1], paper: PaperCells::default(), training, ..row }
+fn holding_out(mut row: Row, rate: f64) -> Row {
+    if let Training::Small { learning_rate, .. } = &mut row.training {
+        *learning_rate = rate;
+    }
+    Row { held_out: true, seeds: vec![1], paper: PaperCells::default(), ..row }
 }
 
 fn rehearsed(rows: Vec<Row>, rehearse: bool) -> Result<Vec<Row>> {

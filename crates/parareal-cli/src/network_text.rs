@@ -130,16 +130,14 @@ struct Proposal {
     network: NetworkConfig,
 }
 
-impl Proposal {
-    /// Returns the largest cost of a coarse network relative to the subnetwork that it approximates, in multiply-adds.
-    fn share(&self) -> f64 {
-        let network = NetworkConfig { coarse_times: None, ..self.network.clone() };
-        largest_share(&network)
-    }
-}
-
+/// Returns the largest cost of a coarse network relative to the subnetwork that it approximates.
 fn largest_share(network: &NetworkConfig) -> f64 {
     network.coarse_costs().iter().map(|cost| cost.share).fold(0.0, f64::max)
+}
+
+/// Returns the largest share as [`largest_share`], in multiply-adds even if times are known.
+fn largest_share_of_multiply_adds(network: &NetworkConfig) -> f64 {
+    largest_share(&NetworkConfig { coarse_times: None, ..network.clone() })
 }
 
 /// Returns flags that make all coarse networks cheaper than the subnetworks that they approximate: those of the first
@@ -149,17 +147,17 @@ fn largest_share(network: &NetworkConfig) -> f64 {
 /// Costs of changed networks are compared in multiply-adds. If those of the network are times, the times are assumed to
 /// be proportional.
 fn cheaper(network: &NetworkConfig) -> Vec<String> {
-    let unchanged = Proposal { flags: String::new(), network: network.clone() };
-    let now = unchanged.share();
+    let share = |proposal: &Proposal| largest_share_of_multiply_adds(&proposal.network);
+    let now = largest_share_of_multiply_adds(network);
     let sufficient = now.min(now / largest_share(network));
     let coarse = other_coarse_units(network);
     let even = even_cuts(network);
-    let below = |limit: f64| move |proposal: &&Proposal| proposal.share() < limit;
+    let below = |limit: f64| move |proposal: &&Proposal| share(proposal) < limit;
     let mut found: Vec<&Proposal> = Vec::new();
     found.extend(coarse.iter().find(below(sufficient)));
     found.extend(even.iter().find(below(sufficient)));
     if found.is_empty() {
-        let cheapest = coarse.iter().min_by(|a, b| a.share().total_cmp(&b.share()));
+        let cheapest = coarse.iter().min_by(|a, b| share(a).total_cmp(&share(b)));
         found.extend(cheapest.into_iter().chain(&even).filter(below(now)));
     }
     found.into_iter().map(|proposal| proposal.flags.clone()).collect()

@@ -116,7 +116,8 @@ fn from_source(
     Ok(InitialWeights { weights, note })
 }
 
-/// Refuses to interpolate units where there are none to interpolate.
+/// Checks that no interpolation of units is requested, for initial weights that add no units. `expected` is the advice of the
+/// error.
 fn check_interpolation(config: &Config, expected: &str) -> Result<(), VisionError> {
     match config.init_units {
         UnitInit::Interpolate => {
@@ -126,7 +127,7 @@ fn check_interpolation(config: &Config, expected: &str) -> Result<(), VisionErro
     }
 }
 
-/// Advice on an interpolation of units where `init-from` has as many layers.
+/// Advice if units are to be interpolated and the network of `init-from` has as many layers.
 const NOT_SHALLOWER: &str =
     "the network of `init-from` has as many layers; expected a shallower one, or leave it unset";
 

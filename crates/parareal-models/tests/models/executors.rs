@@ -113,11 +113,9 @@ fn fused_and_composed_operations_agree_at_widths_that_fill_no_vector() {
                 let apart = pairs.map(|(a, b)| relative_difference(&a.data, &b.data));
                 apart.fold(0.0, f64::max)
             };
-            let bounded = |apart: f64| {
-                assert!(apart <= 0.2, "width {width}, {kind}: {apart:.1e}");
-                apart
-            };
-            let agrees = (1..=12).map(worst).map(bounded).any(|apart| apart <= 2e-5);
+            let bounded =
+                |apart: &f64| assert!(*apart <= 0.2, "width {width}, {kind}: {apart:.1e}");
+            let agrees = (1..=12).map(worst).inspect(bounded).any(|apart| apart <= 2e-5);
             assert!(agrees, "width {width}, {kind}");
         }
     }
