@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use parareal_kernels::allocator::{self, MiMalloc};
-use parareal_train::check_simd_level;
+use parareal_train::check_environment;
 
 use arguments::{Arguments, Command};
 use commands::{
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         }
     };
     if arguments.command.computes()
-        && let Err(error) = check_simd_level()
+        && let Err(error) = check_environment()
     {
         ranks::refuse(&error.to_string(), || output::note(&format!("error: {error}")));
         return Ending::BadInput.into();

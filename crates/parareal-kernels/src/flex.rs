@@ -1,7 +1,5 @@
 //! Tensors of Burn's CPU backend as slices.
 
-use std::sync::LazyLock;
-
 use burn::backend::Flex;
 use burn::backend::autodiff::ops::NodeGuard;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -9,6 +7,7 @@ use half::bf16;
 use parareal_autodiff::{FlexTensor, GraphBackend};
 
 use crate::cpu::element::Element;
+use crate::environment::is_composed;
 
 /// Returns true if the fused operations support this tensor as a parameter: 32-bit floats on Burn's CPU backend,
 /// unless the environment variable `PARAREAL_KERNELS` selects Burn's own operations.
@@ -25,16 +24,6 @@ pub(crate) fn is_fused_state<const D: usize>(tensor: &Tensor<D>) -> bool {
 fn is_on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device() == Device::flex() && !is_composed()
 }
-
-/// Returns true if the environment variable `PARAREAL_KERNELS` selects Burn's own operations.
-pub(crate) fn is_composed() -> bool {
-    static COMPOSED: LazyLock<bool> =
-        LazyLock::new(|| std::env::var(VARIABLE).is_ok_and(|value| value == "composed"));
-    *COMPOSED
-}
-
-/// The environment variable whose value `composed` selects Burn's own operations.
-const VARIABLE: &str = "PARAREAL_KERNELS";
 
 /// An [`Element`] as Burn stores it.
 pub(crate) trait StateElement: Element {

@@ -82,6 +82,7 @@ mod conv;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+mod environment;
 mod flex;
 mod functional;
 mod fused_chain;
@@ -105,6 +106,7 @@ pub mod graph {
 
 pub use adamw::AdamW;
 pub use conv::{ConvOptions, PreactivationConv, Projection};
+pub use environment::{InvalidVariable, check_environment};
 pub use functional::{
     average_pool2d, conv2d, depthwise_conv2d, is_fused, norm, norm_relu, preactivation_conv2d,
     projected_residual, residual, upsample2d,
@@ -112,7 +114,7 @@ pub use functional::{
 pub use lerp::lerp;
 pub use normalization::{ChannelStatistics, NormStatistics, Normalization, RunningStatistics};
 pub use sgd::{Sgd, SgdState};
-pub use simd::{SimdLevel, UnknownSimdLevel};
+pub use simd::SimdLevel;
 
 /// Tests of the code in the README.
 #[cfg(doctest)]

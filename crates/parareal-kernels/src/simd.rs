@@ -1,12 +1,11 @@
 //! The vector instructions of the kernels, chosen at run time.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
 
 use crate::cpu::bf16_product::Bf16Products;
+use crate::environment::InvalidVariable;
 
 /// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,38 +23,6 @@ pub enum SimdLevel {
     /// Four lanes without special instructions; available on every machine.
     Portable,
 }
-
-/// A value of `PARAREAL_SIMD` that names no level, or one that this machine does not support.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownSimdLevel {
-    /// The value.
-    pub value: String,
-}
-
-impl UnknownSimdLevel {
-    /// Name of the environment variable.
-    pub const VARIABLE: &str = VARIABLE;
-
-    /// Describes the values that this machine supports, for example "what this machine has: avx2 or portable".
-    pub fn expected(&self) -> String {
-        let names: Vec<_> = SimdLevel::available().into_iter().map(SimdLevel::name).collect();
-        let names = match names.split_last() {
-            Some((last, [])) => (*last).into(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        };
-        format!("what this machine has: {names}")
-    }
-}
-
-impl fmt::Display for UnknownSimdLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, expected) = (self.value.escape_debug(), self.expected());
-        write!(f, "invalid value `{value}` for {VARIABLE}: expected {expected}")
-    }
-}
-
-impl Error for UnknownSimdLevel {}
 
 /// The environment variable that forces a level: `amx`, `avx512-bf16`, `avx512`, `avx2`, `neon`
 /// or `portable`.
@@ -101,17 +68,31 @@ impl SimdLevel {
     ///
     /// # Errors
     /// If the name is unknown, or this machine does not support the level.
-    pub fn requested() -> Result<Option<Self>, UnknownSimdLevel> {
+    pub fn requested() -> Result<Option<Self>, InvalidVariable> {
         match std::env::var_os(VARIABLE).unwrap_or_default() {
             value if value.is_empty() => Ok(None),
             value => Self::named(&value.to_string_lossy()).map(Some),
         }
     }
 
-    fn named(name: &str) -> Result<Self, UnknownSimdLevel> {
-        let found = Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(level, _)| level);
-        let found = found.filter(|level| level.is_available());
-        found.ok_or_else(|| UnknownSimdLevel { value: name.into() })
+    fn named(name: &str) -> Result<Self, InvalidVariable> {
+        let found = Self::available().into_iter().find(|level| level.name() == name);
+        found.ok_or_else(|| InvalidVariable {
+            variable: VARIABLE,
+            value: name.into(),
+            expected: Self::expected(),
+        })
+    }
+
+    /// Describes the levels that this machine supports, for example "what this machine has: avx2 or portable".
+    fn expected() -> String {
+        let names: Vec<_> = Self::available().into_iter().map(Self::name).collect();
+        let names = match names.split_last() {
+            Some((last, [])) => (*last).into(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        };
+        format!("what this machine has: {names}")
     }
 
     /// Returns the level in use: the [requested](Self::requested) one, or the [default](Self::preferred) if none or an

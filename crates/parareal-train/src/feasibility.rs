@@ -1,6 +1,6 @@
 //! Checks that a configuration can run here: with these processes, cores and samples.
 
-use parareal_kernels::{SimdLevel, UnknownSimdLevel};
+use parareal_kernels::InvalidVariable;
 
 use crate::device::transfer_note;
 use crate::{ExecutorKind, ProcessGroup, RunConfig, TrainError};
@@ -24,28 +24,25 @@ pub fn check_threads(threads: usize, cores: usize) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Checks the environment variable `PARAREAL_SIMD`.
+/// Checks the environment variables `PARAREAL_SIMD` and `PARAREAL_KERNELS`.
 ///
 /// # Errors
-/// If it names vector instructions that are unknown or that this machine does not have.
-pub fn check_simd_level() -> Result<(), TrainError> {
-    match SimdLevel::requested() {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let expected = format!("expected {}", error.expected());
-            Err(TrainError::setting(UnknownSimdLevel::VARIABLE, error.value, expected))
-        }
-    }
+/// If a value is unknown, or names vector instructions that this machine does not have.
+pub fn check_environment() -> Result<(), TrainError> {
+    parareal_kernels::check_environment().map_err(|error| {
+        let InvalidVariable { variable, value, expected } = error;
+        TrainError::setting(variable, value, format!("expected {expected}"))
+    })
 }
 
 impl RunConfig {
     /// Checks that these processes can train with this configuration on this many samples.
     ///
     /// # Errors
-    /// If a value is not valid, or the environment variable `PARAREAL_SIMD` names vector instructions that this machine
-    /// does not have ([`TrainError::Setting`]), or [`Self::check_group`] or [`Self::check_devices`] fails.
+    /// If a value is not valid, or that of an environment variable ([`check_environment`]) is not ([`TrainError::Setting`]),
+    /// or [`Self::check_group`] or [`Self::check_devices`] fails.
     pub fn check(&self, group: &ProcessGroup, samples: usize) -> Result<(), TrainError> {
-        check_simd_level()?;
+        check_environment()?;
         let counts = [
             ("epochs", self.epochs),
             ("batch-size", self.batch_size),

@@ -221,7 +221,7 @@ pub use distillation::{Distillation, Distilled};
 pub use error::TrainError;
 pub use executor::kept_units;
 pub use executor_kind::{ExecutorKind, LinkDtype};
-pub use feasibility::{check_simd_level, check_threads};
+pub use feasibility::{check_environment, check_threads};
 pub use learning_rate::{Decay, LearningRate};
 pub use nested::{UnitSource, spread_units};
 pub use objective::Objective;

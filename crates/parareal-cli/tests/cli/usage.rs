@@ -223,20 +223,27 @@ fn help_and_version_exit_with_code_0() {
 }
 
 #[test]
-fn unknown_vector_instructions_are_refused() {
-    let run = |arguments: &[&str], value: &str| {
+fn unknown_values_of_environment_variables_are_refused() {
+    let run = |arguments: &[&str], variable: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_parareal"));
-        command.args(arguments).env("PARAREAL_SIMD", value).output().unwrap()
+        command.args(arguments).env(variable, value).output().unwrap()
     };
     let plan = ["plan", "--depth", "11"];
-    for value in ["", "portable"] {
-        assert_eq!(run(&plan, value).status.code(), Some(0));
+    let valid = [("SIMD", ""), ("SIMD", "portable"), ("KERNELS", ""), ("KERNELS", "composed")];
+    for (variable, value) in valid {
+        let output = run(&plan, &format!("PARAREAL_{variable}"), value);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     }
-    // Commands that do not compute ignore it.
-    assert_eq!(run(&["completions", "bash"], "avx1024").status.code(), Some(0));
-    let output = run(&plan, "avx1024");
-    let message = errors(&output);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    let part = "error: invalid value `avx1024` for PARAREAL_SIMD: expected what this machine has: ";
-    assert!(message.starts_with(part) && message.ends_with("portable\n"), "{message}");
+    for (variable, value, expected, last) in [
+        ("PARAREAL_SIMD", "avx1024", "what this machine has: ", "portable\n"),
+        ("PARAREAL_KERNELS", "compose", "fused or composed\n", ""),
+    ] {
+        // Commands that do not compute ignore it.
+        assert_eq!(run(&["completions", "bash"], variable, value).status.code(), Some(0));
+        let output = run(&plan, variable, value);
+        let message = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        let part = format!("error: invalid value `{value}` for {variable}: expected {expected}");
+        assert!(message.starts_with(&part) && message.ends_with(last), "{message}");
+    }
 }

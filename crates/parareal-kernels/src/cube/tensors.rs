@@ -13,7 +13,7 @@ use cubecl::server::Handle;
 use parareal_autodiff::GraphBackend;
 
 use super::memory::copied;
-use crate::flex::is_composed;
+use crate::environment::is_composed;
 
 /// Creates a contiguous tensor of 32-bit floats without initial values, on the device of another one.
 pub(crate) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
