@@ -6,27 +6,10 @@ use std::path::{Path, PathBuf};
 use parareal_models::CostTable;
 use serde::Deserialize;
 
-use crate::Result;
-use crate::record::Results;
+use crate::record::{Results, read_json};
 use crate::row::Row;
-use crate::{held_out, initialization, picture, precision, table};
-
-/// A set of runs that are compared with each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Study {
-    /// A small version of the paper's Table 1.
-    Small,
-    /// The paper's Table 1.
-    Full,
-    /// Coarse units, on held-out images.
-    Screening,
-    /// Learning rates, on held-out images.
-    Rates,
-    /// Initial weights, on held-out images.
-    Initialization,
-    /// Types of states.
-    Precision,
-}
+use crate::study::Study;
+use crate::{Result, held_out, initialization, picture, precision, table};
 
 /// The lines that mark the beginning and the end of a table.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +97,7 @@ impl Study {
 
 /// The files of a study.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct StudyFiles {
     study: Study,
     /// Folder of results.
     pub(crate) results: PathBuf,
@@ -129,7 +112,7 @@ struct Bench {
     costs: CostTable,
 }
 
-impl Place {
+impl StudyFiles {
     /// Returns the files of a study in the folder of the benchmarks.
     pub(crate) fn new(benchmarks: &Path, study: Study) -> Self {
         let costs = benchmarks.join("coarse-units/costs.json");
@@ -160,7 +143,7 @@ impl Place {
             return Ok("No run has finished yet.".into());
         }
         match self.study {
-            Study::Small | Study::Full => Ok(table::markdown(rows, results)),
+            Study::Small | Study::Full => table::markdown(rows, results, self.costs()?.as_ref()),
             Study::Screening => held_out::units(rows, results, self.costs()?.as_ref()),
             Study::Rates => Ok(held_out::rates(rows, results)),
             Study::Precision => Ok(precision::markdown(rows, results)),
@@ -170,17 +153,15 @@ impl Place {
 
     /// Reads the costs of coarse units; `None` if they have not been measured yet.
     fn costs(&self) -> Result<Option<CostTable>> {
-        if !self.costs.exists() {
-            return Ok(None);
-        }
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.costs.display());
-        let text = fs::read_to_string(&self.costs).map_err(|error| told(&error))?;
-        let bench: Bench = serde_json::from_str(&text).map_err(|error| told(&error))?;
-        Ok(Some(bench.costs))
+        let is_measured = self.costs.exists();
+        Ok(is_measured
+            .then(|| read_json::<Bench>(&self.costs))
+            .transpose()?
+            .map(|bench| bench.costs))
     }
 
     /// Returns README and picture as generated from the results. There is no picture if there are no results.
-    fn made(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
+    fn rendered(&self, rows: &[Row], results: &Results) -> Result<(String, Option<String>)> {
         let told = |error: &dyn std::fmt::Display| format!("{}: {error}", self.readme.display());
         let document = fs::read_to_string(&self.readme).map_err(|error| told(&error))?;
         let mut text = self.markdown(rows, results)?;
@@ -206,10 +187,12 @@ impl Place {
     /// # Errors
     /// If README has no marks for the tables, or a file cannot be read or written.
     pub(crate) fn write(&self, rows: &[Row], results: &Results) -> Result<()> {
-        let (document, svg) = self.made(rows, results)?;
+        let (document, svg) = self.rendered(rows, results)?;
         fs::write(&self.readme, document)?;
-        if let Some((path, svg)) = self.picture.as_ref().zip(svg) {
-            fs::write(path, svg)?;
+        match (&self.picture, svg) {
+            (Some(path), Some(svg)) => fs::write(path, svg)?,
+            (Some(path), None) if path.exists() => fs::remove_file(path)?,
+            _ => {}
         }
         Ok(())
     }
@@ -219,7 +202,7 @@ impl Place {
     /// # Errors
     /// If one of them differs, or a file cannot be read.
     pub(crate) fn check(&self, rows: &[Row], results: &Results) -> Result<()> {
-        let (document, svg) = self.made(rows, results)?;
+        let (document, svg) = self.rendered(rows, results)?;
         let picture = self.picture.as_ref().map(|path| (path, svg));
         for (path, expected) in [(&self.readme, Some(document))].into_iter().chain(picture) {
             if fs::read_to_string(path).ok() != expected {
@@ -265,39 +248,43 @@ mod tests {
         }
     }
 
-    fn place(folder: &Path, study: Study) -> Place {
-        let place = Place::new(folder, study);
-        fs::create_dir_all(place.readme.parent().unwrap()).unwrap();
+    fn of(folder: &Path, study: Study) -> StudyFiles {
+        let files = StudyFiles::new(folder, study);
+        fs::create_dir_all(files.readme.parent().unwrap()).unwrap();
         let marks = study.marks();
-        fs::write(&place.readme, format!("Text.\n{}\n{}\n", marks.begin, marks.end)).unwrap();
-        place
+        fs::write(&files.readme, format!("Text.\n{}\n{}\n", marks.begin, marks.end)).unwrap();
+        files
     }
 
     #[test]
     fn a_check_fails_where_readme_and_results_differ() {
         let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path(), Study::Small);
+        let files = of(folder.path(), Study::Small);
         let rows = study::small(false).unwrap();
-        let mut results = Results::read(&place.results).unwrap();
-        place.write(&rows, &results).unwrap();
-        place.check(&rows, &results).unwrap();
-        let readme = || fs::read_to_string(&place.readme).unwrap();
+        let mut results = Results::read(&files.results).unwrap();
+        files.write(&rows, &results).unwrap();
+        files.check(&rows, &results).unwrap();
+        let readme = || fs::read_to_string(&files.readme).unwrap();
         assert!(readme().contains("No run has finished yet."));
         results.add(record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
-        let error = place.check(&rows, &results).unwrap_err().to_string();
+        let error = files.check(&rows, &results).unwrap_err().to_string();
         assert!(error.contains("README.md differs from the results"), "{error}");
-        place.write(&rows, &results).unwrap();
-        place.check(&rows, &results).unwrap();
+        files.write(&rows, &results).unwrap();
+        files.check(&rows, &results).unwrap();
         assert!(readme().contains("](errors.svg)"));
-        fs::write(place.picture.as_ref().unwrap(), "").unwrap();
-        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
+        fs::write(files.picture.as_ref().unwrap(), "").unwrap();
+        assert!(files.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
+        // Without results there is no picture.
+        let none = Results::read(&folder.path().join("none")).unwrap();
+        files.write(&rows, &none).unwrap();
+        files.check(&rows, &none).unwrap();
     }
 
     #[test]
     fn a_check_covers_the_studies_on_held_out_images_and_their_costs() {
         let folder = tempfile::tempdir().unwrap();
         let [screening, rates] =
-            [Study::Screening, Study::Rates].map(|study| place(folder.path(), study));
+            [Study::Screening, Study::Rates].map(|study| of(folder.path(), study));
         let unit = row("screening-n3-basic-4");
         let rate = row("rates-mnist-20-n1-lr0.05");
         let mut results = Results::read(&rates.results).unwrap();
@@ -310,7 +297,7 @@ mod tests {
         assert!(!fs::read_to_string(&rates.readme).unwrap().contains(".svg"));
 
         let screening =
-            Place { readme: place(folder.path(), Study::Screening).readme, ..screening };
+            StudyFiles { readme: of(folder.path(), Study::Screening).readme, ..screening };
         let rows = study::screening(false).unwrap();
         screening.write(&rows, &results).unwrap();
         screening.check(&rows, &results).unwrap();
@@ -330,16 +317,16 @@ mod tests {
     #[test]
     fn a_check_covers_the_comparison_of_initial_weights() {
         let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path(), Study::Initialization);
+        let files = of(folder.path(), Study::Initialization);
         let rows = study::initialization(false).unwrap();
-        let mut results = Results::read(&place.results).unwrap();
+        let mut results = Results::read(&files.results).unwrap();
         results.add(record(&row("initialization-scratch"), 1, 6, 0.35, 600.0)).unwrap();
-        place.write(&rows, &results).unwrap();
-        place.check(&rows, &results).unwrap();
-        let readme = fs::read_to_string(&place.readme).unwrap();
+        files.write(&rows, &results).unwrap();
+        files.check(&rows, &results).unwrap();
+        let readme = fs::read_to_string(&files.readme).unwrap();
         let picture = "![validation error over epochs and over wall clock](curves.svg)";
         assert!(readme.contains(picture) && readme.contains("35.0"), "{readme}");
-        fs::write(place.picture.as_ref().unwrap(), "").unwrap();
-        assert!(place.check(&rows, &results).unwrap_err().to_string().contains("curves.svg"));
+        fs::write(files.picture.as_ref().unwrap(), "").unwrap();
+        assert!(files.check(&rows, &results).unwrap_err().to_string().contains("curves.svg"));
     }
 }

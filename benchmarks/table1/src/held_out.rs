@@ -6,11 +6,11 @@ use crate::Result;
 use crate::network::{Coarse, Network, parameters, shape_of};
 use crate::record::Results;
 use crate::row::Row;
+use crate::shares::Shares;
 use crate::study::TRIED_RATES;
-use crate::table::{counts, duration, errors, groups, lines, mean, millions, remarks};
-
-/// Largest share of the parameters, and of the time, of the paper's coarse network for a unit to be marked.
-const LIMIT: f64 = 1.0 / 3.0;
+use crate::table::{
+    counts, duration, errors, groups, lines, mean, millions, remarks, remarks_without_times,
+};
 
 /// Returns the table of coarse units. Its rows differ only in the coarse units. Without measured costs, it
 /// has no times on the chain.
@@ -22,8 +22,6 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
     let Some(first) = rows.first() else { return Ok(String::new()) };
     let of_papers = Network { coarse: Some(Coarse::BASIC), ..first.network };
     let papers_choices = of_papers.coarse_choices()?;
-    let papers_count = parameters(&of_papers, shape_of(first.dataset)?)?.coarse as f64;
-    let papers_seconds = costs.map(|costs| of_papers.chain_seconds(costs)).transpose()?;
     let is_papers =
         |row: &&Row| row.network.coarse_choices().is_ok_and(|own| own == papers_choices);
     let papers = rows.iter().find(is_papers);
@@ -42,10 +40,8 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
     ]];
     for row in rows {
         let count = parameters(&row.network, shape_of(row.dataset)?)?.coarse as f64;
-        let share = count / papers_count;
-        let seconds = costs.map(|costs| row.network.chain_seconds(costs)).transpose()?;
-        let times = seconds.zip(papers_seconds).map(|(own, papers)| (own, own / papers));
-        let is_within = times.is_some_and(|(_, time)| share <= LIMIT && time <= LIMIT);
+        let shares = Shares::of(row, &of_papers, costs)?;
+        let chain = costs.map(|costs| row.network.chain_seconds(costs)).transpose()?;
         let error = error_of(row);
         let is_papers = papers.is_some_and(|papers| papers.id == row.id);
         let difference = error.zip(papers_error).filter(|_| !is_papers);
@@ -55,26 +51,23 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
             error.map_or("-".into(), |error| format!("{error:.2}")),
             difference.map_or("-".into(), |(own, papers)| format!("{:+.2}", own - papers)),
             millions(count / 1e6),
-            format!("{share:.2}"),
-            times.map_or("-".into(), |(seconds, _)| format!("{:.1} ms", 1e3 * seconds)),
-            times.map_or("-".into(), |(_, share)| format!("{share:.2}")),
-            if is_within { "✓".into() } else { String::new() },
+            format!("{:.2}", shares.parameters),
+            chain.map_or("-".into(), |seconds| format!("{:.1} ms", 1e3 * seconds)),
+            shares.time.map_or("-".into(), |share| format!("{share:.2}")),
+            if shares.are_within() { "✓".into() } else { String::new() },
             seconds.map_or("-".into(), duration),
         ]);
     }
     let own: Vec<_> = rows.iter().collect();
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
-    let batch = costs.map_or(String::new(), |costs| format!(", for {} images", costs.batch));
-    let text = format!(
-        "Validation error after the last epoch, one seed. Time on the chain: forward pass and input gradient of all \
-         coarse networks{batch}, from `costs.json`."
-    );
-    Ok(format!(
-        "{}\n\n{}\n\n{}",
-        counts(&own, results),
-        lines(cells),
-        remarks(&text, &records, None)
-    ))
+    let mut text = "Validation error after the last epoch, one seed.".to_string();
+    if let Some(costs) = costs {
+        let batch = costs.batch;
+        text += &format!(
+            " Time on the chain: forward pass and input gradient of all coarse networks, for {batch} images, from `costs.json`."
+        );
+    }
+    Ok(format!("{}\n\n{}\n\n{}", counts(&own, results), lines(cells), remarks(&text, &records)))
 }
 
 /// Returns the table of learning rates. The best rate for a network is bold once all of its runs have
@@ -102,8 +95,9 @@ pub(crate) fn rates(rows: &[Row], results: &Results) -> String {
         cells.push(line);
     }
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
-    let text = "Validation error (%) after the last epoch for each learning rate, one seed; the best one is bold.";
-    format!("{}\n\n{}", lines(cells), remarks(text, &records, None))
+    let text = "Validation error (%) after the last epoch for each learning rate, one seed. The lowest error of a network is bold \
+                once all of its runs have finished.";
+    format!("{}\n\n{}", lines(cells), remarks_without_times(text, &records))
 }
 
 #[cfg(test)]

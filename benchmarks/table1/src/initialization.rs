@@ -50,12 +50,13 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let mut sections = vec![counts(&own, results), errors(rows, results), times(rows, results)];
     sections.extend(losses(rows, results));
-    let text = "One seed. A run that starts from another one takes the time of both. Losses are squared errors, each \
+    let text = "One seed. The total includes the run that a run starts from. Losses are squared errors, each \
                 divided by the squared norm of its target: in the first step, and on average over the last steps.";
-    sections.push(remarks(text, &records, None));
+    sections.push(remarks(text, &records));
     sections.join("\n\n")
 }
 
+/// Returns a table of the mean error after each epoch.
 fn errors(rows: &[Row], results: &Results) -> String {
     let epochs = rows.iter().filter_map(|row| results.epochs(row)).max().unwrap_or(0);
     let mut head = vec!["validation error (%) after epoch".to_string()];
@@ -73,6 +74,7 @@ fn errors(rows: &[Row], results: &Results) -> String {
     lines(cells)
 }
 
+/// Returns a table of the wall clock of each part of the runs.
 fn times(rows: &[Row], results: &Results) -> String {
     let head = ["wall clock", "serial run", "distillation", "training", "total"];
     let mut cells = vec![head.map(String::from).to_vec()];

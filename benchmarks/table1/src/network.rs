@@ -143,7 +143,7 @@ pub(crate) fn width_for(wanted: usize, of_width: impl Fn(usize) -> Result<usize>
         let middle = below.midpoint(above);
         if of_width(middle)? < wanted { below = middle } else { above = middle }
     }
-    let distance = |width| Ok::<_, Box<dyn std::error::Error>>(of_width(width)?.abs_diff(wanted));
+    let distance = |width| Ok::<_, crate::Error>(of_width(width)?.abs_diff(wanted));
     Ok(if distance(below)? <= distance(above)? { below } else { above })
 }
 

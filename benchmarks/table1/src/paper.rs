@@ -3,8 +3,6 @@
 use parareal_data::DatasetName;
 use parareal_models::{PAPER_EPOCHS, PAPER_HOURS};
 
-use crate::Result;
-
 /// Numbers of subnetworks in the paper's Table 1, with the numbers of parameters in millions.
 pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
     [(1, 10.3), (3, 15.9), (6, 16.1), (12, 16.2), (18, 19.4)];
@@ -68,34 +66,5 @@ impl PaperCells {
             error: index.zip(set).map(|(index, set)| set.errors[index]),
             seconds: seconds.map(|&(_, seconds)| seconds),
         }
-    }
-}
-
-/// Checks that a data set of the paper has all of its published images.
-///
-/// # Errors
-/// If images are missing. The message is one line with the numbers found and expected.
-pub(crate) fn check_complete(dataset: DatasetName, [train, test]: [usize; 2]) -> Result<()> {
-    let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
-    let [all_train, all_test] = set.map_or([0, 0], |set| set.images);
-    if train < all_train || test < all_test {
-        let expected = format!("expected {all_train} and {all_test}");
-        return Err(
-            format!("{dataset} has {train} training and {test} test images: {expected}").into()
-        );
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subsets_are_refused_in_a_line() {
-        assert!(check_complete(DatasetName::Cifar10, [50_000, 10_000]).is_ok());
-        let error = check_complete(DatasetName::Cifar10, [8_336, 1_017]).unwrap_err().to_string();
-        let expected = "cifar10 has 8336 training and 1017 test images: expected 50000 and 10000";
-        assert_eq!(error, expected);
     }
 }

@@ -74,8 +74,8 @@ fn at_the_end(area: &Area<'_>, group: &str, rows: &[&Row], results: &Results) ->
             own.iter().map(|(_, error)| Circle::new((*error, y), 3, color.mix(0.5).filled())),
         )?;
         let values: Vec<_> = own.iter().map(|(_, error)| *error).collect();
-        let Some(Mean { mean, error, .. }) = Mean::of(&values) else { continue };
-        let error = error.unwrap_or(0.0);
+        let Some(Mean { mean, standard_error, .. }) = Mean::of(&values) else { continue };
+        let error = standard_error.unwrap_or(0.0);
         let line = |from: (f64, f64), to| PathElement::new([from, to], color.stroke_width(2));
         chart.draw_series([
             line((mean - error, y), (mean + error, y)),

@@ -1,19 +1,20 @@
-//! The table of types of states.
+//! The table of precisions.
 
 use crate::record::Results;
 use crate::row::Row;
 use crate::statistics::Mean;
-use crate::table::{counts, errors, groups, lines, remarks_without_times, with_error};
+use crate::table::{
+    TEST_ERRORS, counts, errors, groups, lines, paired, remarks_without_times, with_error,
+};
 
 /// Returns the errors in each precision, with the paired differences to 32-bit floats.
 pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let mut cells = vec![vec![
         "network".to_string(),
-        "states".into(),
+        "precision".into(),
         "seeds".into(),
         "test error (%)".into(),
         "minus 32-bit floats (points)".into(),
-        "within two standard errors".into(),
     ]];
     for group in groups(rows) {
         let own: Vec<_> = rows.iter().filter(|row| row.group == group).collect();
@@ -24,26 +25,22 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
                 0 => None,
                 _ => Mean::of_differences(&found, &errors(&results.of(own[0]))),
             };
-            let is_within = difference.and_then(|mean| Some(mean.mean.abs() <= 2.0 * mean.error?));
             cells.push(vec![
                 group.to_string(),
                 row.title.clone(),
                 found.len().to_string(),
                 Mean::of(&values).map_or("-".into(), |mean| with_error(mean, "")),
-                difference.map_or("-".into(), |mean| with_error(mean, "+")),
-                is_within.map_or("-".into(), |is| if is { "yes".into() } else { "no".into() }),
+                difference.map_or("-".into(), |mean| paired(mean, found.len())),
             ]);
         }
     }
     let all: Vec<_> = rows.iter().collect();
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
-    let text = "Test error after the last epoch: mean and standard error over seeds; differences are of runs with the \
-                same seed.";
     format!(
         "{}\n\n{}\n\n{}",
         counts(&all, results),
         lines(cells),
-        remarks_without_times(text, &records)
+        remarks_without_times(TEST_ERRORS, &records)
     )
 }
 
@@ -54,7 +51,7 @@ mod tests {
     use crate::study;
 
     #[test]
-    fn differences_are_paired_and_compared_with_their_standard_error() {
+    fn differences_are_paired() {
         let folder = tempfile::tempdir().unwrap();
         let rows = study::precision(false).unwrap();
         let mut results = Results::read(folder.path()).unwrap();
@@ -64,9 +61,10 @@ mod tests {
             results.add(record(&half, seed, 12, of_half, 60.0)).unwrap();
         }
         let text = markdown(&rows, &results);
-        let of_half = "| CIFAR-10 (subset), ResNet-29, N = 1 | bfloat16 | 3 | 31.00 ± 0.00 | +0.00 ± 0.58 | yes |";
+        let of_half =
+            "| CIFAR-10 (subset), ResNet-29, N = 1 | bfloat16 | 3 | 31.00 ± 0.00 | +0.00 ± 0.58 |";
         assert!(text.contains(of_half), "{text}");
-        let none = "ResNet-29, N = 3, coarsened × 1 | bfloat16 | 0 | - | - | - |";
+        let none = "ResNet-29, N = 3, coarsened × 1 | bfloat16 | 0 | - | - |";
         assert!(text.contains(none), "{text}");
         let half = row("cifar10-29-n3-recommended-bf16");
         let single = row("cifar10-29-n3-recommended");
@@ -74,6 +72,6 @@ mod tests {
             results.add(record(&single, seed, 12, 0.30, 60.0)).unwrap();
             results.add(record(&half, seed, 12, 0.31 + 0.001 * seed as f64, 60.0)).unwrap();
         }
-        assert!(markdown(&rows, &results).contains("| +1.20 ± 0.06 | no |"));
+        assert!(markdown(&rows, &results).contains("| +1.20 ± 0.06 |"));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::record::Results;
 use crate::row::{Epochs, Row};
 use crate::scratch::{Scratch, has_checkpoint, is_complete};
+use crate::table::mean;
 
 /// A run that has not finished.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +14,24 @@ pub(crate) struct Pending<'a> {
     pub(crate) seed: u64,
     /// Number of epochs; `None` until the times that it follows from are measured.
     pub(crate) epochs: Option<usize>,
-    /// Estimated training time in seconds.
-    pub(crate) seconds: f64,
+    pub(crate) estimate: Estimate,
+}
+
+/// An estimate of the training time of a run, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Estimate {
+    /// The mean time of the finished runs of the row.
+    OfRuns(f64),
+    /// A guess, without any finished run.
+    Guessed(f64),
+}
+
+impl Estimate {
+    pub(crate) fn seconds(self) -> f64 {
+        match self {
+            Self::OfRuns(seconds) | Self::Guessed(seconds) => seconds,
+        }
+    }
 }
 
 /// Returns the remaining runs: all rows with the first seed, then all rows with the second, and so on.
@@ -24,8 +41,8 @@ pub(crate) fn pending<'a>(rows: &'a [Row], results: &Results) -> Vec<Pending<'a>
     for seed in 0..=last {
         for row in rows.iter().filter(|row| row.seeds.contains(&seed)) {
             if results.get(row, seed).is_none() {
-                let (epochs, seconds) = (results.epochs(row), seconds(row, results));
-                left.push(Pending { row, seed, epochs, seconds });
+                let (epochs, estimate) = (results.epochs(row), estimate(row, results));
+                left.push(Pending { row, seed, epochs, estimate });
             }
         }
     }
@@ -108,17 +125,14 @@ pub(crate) fn next<'a>(
     if left.is_empty() || !started.any_is_active() { Next::Done } else { Next::Wait }
 }
 
-/// Estimates the duration of a run in seconds, from finished runs of the row or, without any, from a guess
-/// for an epoch.
-fn seconds(row: &Row, results: &Results) -> f64 {
-    let finished = results.of(row);
-    if !finished.is_empty() {
-        let sum: f64 = finished.iter().map(|record| record.train_seconds).sum();
-        return sum / finished.len() as f64;
+/// Estimates the duration of a run from finished runs of the row or, without any, from a guess for an epoch.
+fn estimate(row: &Row, results: &Results) -> Estimate {
+    if let Some(seconds) = mean(&results.of(row), |record| record.train_seconds) {
+        return Estimate::OfRuns(seconds);
     }
     match &row.epochs {
-        Epochs::Fixed(epochs) => *epochs as f64 * row.guessed_epoch,
-        Epochs::AsLongAs(other) => seconds(other, results),
+        Epochs::Fixed(epochs) => Estimate::Guessed(*epochs as f64 * row.guessed_epoch),
+        Epochs::AsLongAs(other) => Estimate::Guessed(estimate(other, results).seconds()),
     }
 }
 
@@ -138,7 +152,7 @@ mod tests {
         assert_eq!(left.len(), all);
         assert!(left.is_sorted_by_key(|run| run.seed));
         assert_eq!((left[0].row.id.as_str(), left[0].seed), ("cifar10-29-n1", 1));
-        assert_eq!(left[0].seconds, 12.0 * rows[0].guessed_epoch);
+        assert_eq!(left[0].estimate, Estimate::Guessed(12.0 * rows[0].guessed_epoch));
 
         let serial = row("cifar10-29-n1");
         results.add(record(&serial, 1, 12, 0.3, 60.0)).unwrap();
@@ -147,10 +161,10 @@ mod tests {
         assert_eq!(left[0].row.id, "cifar10-29-n3-recommended");
         // The estimate for the next seed of the row is the time of the first.
         let next = left.iter().find(|run| run.row.id == serial.id).unwrap();
-        assert_eq!((next.seed, next.seconds), (2, 60.0));
+        assert_eq!((next.seed, next.estimate), (2, Estimate::OfRuns(60.0)));
         let same = left.iter().find(|run| run.row.id == "cifar10-29-n1-same-time").unwrap();
         let cut = left.iter().find(|run| run.row.id == "cifar10-29-n3-recommended").unwrap();
-        assert_eq!((same.epochs, same.seconds), (None, cut.seconds));
+        assert_eq!((same.epochs, same.estimate), (None, cut.estimate));
     }
 
     /// Describes the next action: the row, and whether it is trained again.

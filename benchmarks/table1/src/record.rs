@@ -1,14 +1,17 @@
 //! Results of finished runs, one small JSON file each, and the measured times.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use parareal_run::{DistillationRecord, InterfaceRecord};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::row::{Epochs, Row};
-use crate::times::Times;
+use crate::scratch::Conditions;
+use crate::times::{Measurement, Times};
 
 /// The result of a finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,13 +42,8 @@ pub(crate) struct RunRecord {
     /// The distillation before the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distillation: Option<DistillationResult>,
-    /// Number of runs that were trained at the same time.
-    pub(crate) runs_at_a_time: usize,
-    /// True if other work used the machine during the run.
-    pub(crate) shared_machine: bool,
-    pub(crate) cpu: String,
-    pub(crate) cores: usize,
-    pub(crate) commit: String,
+    #[serde(flatten)]
+    pub(crate) conditions: Conditions,
     /// Date on which the run finished, in UTC.
     pub(crate) date: String,
 }
@@ -59,6 +57,13 @@ pub(crate) struct DistillationResult {
     pub(crate) first: Vec<InterfaceRecord>,
     /// Means of the losses of each interface over the last steps.
     pub(crate) last: Vec<InterfaceRecord>,
+}
+
+impl RunRecord {
+    /// Returns the name of the file of the run.
+    fn file_name(&self) -> String {
+        format!("{}-seed{}.json", self.row, self.seed)
+    }
 }
 
 impl DistillationResult {
@@ -91,22 +96,31 @@ impl Results {
     /// Reads all results in a folder. There are none if the folder does not exist.
     ///
     /// # Errors
-    /// If a file cannot be read or parsed.
+    /// If a file cannot be read or parsed, or has another name than its run.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let mut results = Self { folder: folder.into(), records: Vec::new(), times: None };
-        let Ok(entries) = fs::read_dir(folder) else { return Ok(results) };
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(results),
+            entries => entries.map_err(|error| format!("{}: {error}", folder.display()))?,
+        };
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         for path in paths {
-            let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let text = fs::read_to_string(&path).map_err(|error| told(&error))?;
             if path.file_name().is_some_and(|name| name == TIMES) {
-                results.times = serde_json::from_str(&text).map_err(|error| told(&error))?;
-            } else {
-                let record = serde_json::from_str(&text).map_err(|error| told(&error))?;
-                results.records.push(record);
+                results.times = Some(read_json(&path)?);
+                continue;
             }
+            let record: RunRecord = read_json(&path)?;
+            let expected = record.file_name();
+            if path.file_name().is_none_or(|name| name != expected.as_str()) {
+                return Err(format!(
+                    "{}: holds the run of {expected}; delete it if it is a copy",
+                    path.display()
+                )
+                .into());
+            }
+            results.records.push(record);
         }
         Ok(results)
     }
@@ -124,7 +138,13 @@ impl Results {
 
     /// Returns the runs of [`Self::of`] whose duration is a measure of speed: nothing else ran on their machine.
     pub(crate) fn timed(&self, row: &Row) -> Vec<&RunRecord> {
-        self.of(row).into_iter().filter(|record| !record.shared_machine).collect()
+        self.of(row).into_iter().filter(|record| record.conditions.was_alone()).collect()
+    }
+
+    /// Returns the seeds of all runs, sorted.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        let seeds: BTreeSet<_> = self.records.iter().map(|record| record.seed).collect();
+        seeds.into_iter().collect()
     }
 
     /// Returns the finished run of a row with this seed.
@@ -153,11 +173,13 @@ impl Results {
         self.times.as_ref()?.image_seconds(row)
     }
 
-    /// Stores measured times, in place of earlier ones.
+    /// Stores measured times, in place of earlier ones of the same networks.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(crate) fn set_times(&mut self, times: Times) -> Result<()> {
+    pub(crate) fn add_times(&mut self, measured: Measurement) -> Result<()> {
+        let mut times = self.times.clone().unwrap_or_default();
+        times.add(measured);
         self.write(TIMES, &times)?;
         self.times = Some(times);
         Ok(())
@@ -168,8 +190,7 @@ impl Results {
     /// # Errors
     /// If the file cannot be written.
     pub(crate) fn add(&mut self, record: RunRecord) -> Result<()> {
-        let name = format!("{}-seed{}.json", record.row, record.seed);
-        self.write(&name, &record)?;
+        self.write(&record.file_name(), &record)?;
         self.records.retain(|other| (&other.row, other.seed) != (&record.row, record.seed));
         self.records.push(record);
         Ok(())
@@ -177,10 +198,19 @@ impl Results {
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let (path, beside) = (self.folder.join(name), self.folder.join(format!(".{name}")));
+        let (path, beside) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
         fs::write(&beside, serde_json::to_string_pretty(value)? + "\n")?;
         Ok(fs::rename(beside, path)?)
     }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// If it cannot be read or parsed. The message has its path.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// Returns the number of epochs, at least 1, whose total duration is nearest to a given duration.
@@ -216,18 +246,22 @@ pub(crate) mod tests {
             train_seconds: seconds,
             epoch_seconds: vec![seconds / epochs as f64; epochs],
             distillation: None,
-            runs_at_a_time: 2,
-            shared_machine: true,
-            cpu: "some processor".into(),
-            cores: 2,
-            commit: "0123abc".into(),
+            conditions: Conditions {
+                runs_at_a_time: 2,
+                shared_machine: true,
+                cpu: "some processor".into(),
+                cores: 2,
+                commit: "0123abc".into(),
+            },
             date: "2026-01-02".into(),
         }
     }
 
     /// The record of a run beside which nothing else ran.
     pub(crate) fn alone(record: RunRecord) -> RunRecord {
-        RunRecord { shared_machine: false, ..record }
+        let conditions =
+            Conditions { shared_machine: false, runs_at_a_time: 1, ..record.conditions };
+        RunRecord { conditions, ..record }
     }
 
     pub(crate) fn row(id: &str) -> Row {
@@ -248,9 +282,9 @@ pub(crate) mod tests {
     }
 
     /// Times of images in seconds: of N = 1 and of N = 3.
-    pub(crate) fn times(serial: f64, cut: f64) -> Times {
+    pub(crate) fn times(serial: f64, cut: f64) -> Measurement {
         let image_seconds = [("cifar10-29-n1", serial), ("cifar10-29-n3-recommended", cut)];
-        Times::of(image_seconds.map(|(id, seconds)| (row(id), vec![seconds, 9.0, 0.0])))
+        Measurement::of(image_seconds.map(|(id, seconds)| (row(id), vec![seconds, 9.0, 0.0])))
     }
 
     #[test]
@@ -259,14 +293,32 @@ pub(crate) mod tests {
         let same = row("cifar10-29-n1-same-time");
         let mut results = Results::read(folder.path()).unwrap();
         assert_eq!(results.epochs(&same), None);
-        results.set_times(times(0.050, 0.0925)).unwrap();
+        results.add_times(times(0.050, 0.0925)).unwrap();
         let results = Results::read(folder.path()).unwrap();
         assert_eq!(results.epochs(&same), Some(22));
-        assert_eq!(results.times(), Some(&times(0.050, 0.0925)));
+        assert_eq!(results.times().unwrap().of(&row("cifar10-29-n1")), Some(&times(0.050, 0.0925)));
         // The times of another network do not count.
         let mut other = same;
         other.network.depth = 38;
         assert_eq!(results.epochs(&other), None);
+    }
+
+    #[test]
+    fn copies_of_results_are_refused_and_unfinished_files_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut results = Results::read(folder.path()).unwrap();
+        results.add(record(&row("cifar10-29-n1"), 1, 12, 0.3, 60.0)).unwrap();
+        let path = folder.path().join("cifar10-29-n1-seed1.json");
+        fs::write(folder.path().join("cifar10-29-n1-seed2.json.new"), "{").unwrap();
+        assert_eq!(Results::read(folder.path()).unwrap().records.len(), 1);
+        fs::copy(&path, folder.path().join("cifar10-29-n1-seed1 (1).json")).unwrap();
+        let error = Results::read(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("holds the run of cifar10-29-n1-seed1.json; delete it if it is a copy"),
+            "{error}"
+        );
+        let error = Results::read(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&path.display().to_string()), "{error}");
     }
 
     #[test]

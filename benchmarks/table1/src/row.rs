@@ -9,6 +9,9 @@ use crate::paper::PaperCells;
 /// Share of the training images that is held out for choosing settings.
 const HELD_OUT: f64 = 0.15;
 
+/// Numbers of training and test images in a rehearsal.
+pub(crate) const REHEARSED_IMAGES: [usize; 2] = [32, 20];
+
 /// The length of the training of a row.
 #[derive(Clone, Debug)]
 pub(crate) enum Epochs {
@@ -44,12 +47,14 @@ pub(crate) enum Start<'a> {
 pub(crate) struct Row {
     /// Identifier, which is used in file names.
     pub(crate) id: String,
-    /// Heading of the group of rows that are compared with each other. The first row of a group is N = 1.
+    /// Heading of the group of rows that are compared with each other.
     pub(crate) group: String,
     pub(crate) title: String,
     pub(crate) dataset: DatasetName,
+    /// Numbers of training and test images that the data set must have; `None` in a rehearsal.
+    pub(crate) images: Option<[usize; 2]>,
     pub(crate) network: Network,
-    /// Type of the states.
+    /// Precision of the states.
     pub(crate) precision: Precision,
     pub(crate) limit_train: Option<usize>,
     pub(crate) epochs: Epochs,
@@ -61,10 +66,10 @@ pub(crate) struct Row {
     pub(crate) guessed_epoch: f64,
     /// Source of the initial weights; `None` for random weights.
     pub(crate) source: Option<Source>,
-    /// Settings of a training.
     pub(crate) training: Training,
 }
 
+/// The settings of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Training {
     /// A batch size, a learning rate, and a step schedule that spans the run.
@@ -81,7 +86,7 @@ impl Row {
         self.arguments_for(seed, epochs, Start::New(&source.unwrap_or_default()))
     }
 
-    /// Returns such arguments of the run that provides the initial weights; `None` if there is none.
+    /// Returns the arguments of the run that provides the initial weights, as [`Self::arguments`] does; `None` if there is none.
     pub(crate) fn source_arguments(&self, seed: u64) -> Option<Vec<String>> {
         let source = self.source.as_ref()?;
         Some(source.row.arguments(seed, source.epochs))
@@ -162,7 +167,9 @@ impl Row {
     /// and at most two seeds.
     pub(crate) fn rehearsed(mut self) -> Self {
         self.dataset = DatasetName::Shapes;
-        self.limit_train = Some(32);
+        self.images = None;
+        let [train, test] = REHEARSED_IMAGES;
+        self.limit_train = Some(train);
         self.network.depth = self.network.depth.min(56);
         self.seeds.truncate(2);
         self.epochs = match self.epochs {
@@ -177,7 +184,7 @@ impl Row {
         });
         self.guessed_epoch = 1.0;
         let (learning_rate, batch_size) = (self.learning_rate().unwrap_or(0.05), 16);
-        self.training = Training::Small { learning_rate, batch_size, limit_test: Some(20) };
+        self.training = Training::Small { learning_rate, batch_size, limit_test: Some(test) };
         self
     }
 }

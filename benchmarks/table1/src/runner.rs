@@ -1,8 +1,7 @@
 //! Runs `parareal train` for the remaining runs, several at a time, and stores the results.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -10,37 +9,19 @@ use std::time::Duration;
 
 use parareal_data::DatasetName;
 use parareal_run::{Line, names};
+use parareal_text::count;
 
 use crate::Result;
+use crate::machine::Machine;
 use crate::network::{parameters, shape_of};
+use crate::process::{run_to_end, today, with_low_priority};
 use crate::queue::{Next, Started, next};
 use crate::record::{DistillationResult, Results, RunRecord};
 use crate::row::{Row, Start};
-use crate::scratch::{Scratch, has_checkpoint};
+use crate::scratch::{Conditions, has_checkpoint};
 
-/// Polling interval for a child process.
+/// Interval at which a thread without a run looks for one.
 const PERIOD: Duration = Duration::from_millis(100);
-
-/// The machine on which runs are trained.
-#[derive(Clone, Debug)]
-pub(crate) struct Machine {
-    /// Path of the program.
-    pub(crate) parareal: PathBuf,
-    /// Folder of the data sets, if one of them needs it.
-    pub(crate) data_dir: Option<PathBuf>,
-    pub(crate) scratch: Scratch,
-    /// Number of runs at a time.
-    pub(crate) jobs: usize,
-    /// Further arguments of `parareal train`, which do not affect the result: device, workers and threads.
-    pub(crate) arguments: Vec<String>,
-    /// True if the machine also does other work.
-    pub(crate) shared: bool,
-    pub(crate) cpu: String,
-    pub(crate) cores: usize,
-    pub(crate) commit: String,
-    /// Numbers of training and test images of the data sets.
-    pub(crate) images: Vec<(DatasetName, [usize; 2])>,
-}
 
 /// The end of a run.
 enum Ended {
@@ -52,7 +33,10 @@ enum Ended {
 struct State<'a> {
     results: &'a mut Results,
     started: Started,
-    failures: Vec<String>,
+    /// Number of runs that were started.
+    runs: usize,
+    /// Number of those that failed.
+    failures: usize,
 }
 
 impl Machine {
@@ -61,7 +45,7 @@ impl Machine {
     /// Returns false if `stop` was set.
     ///
     /// # Errors
-    /// If runs fail or results cannot be written. The message has all failures.
+    /// If runs fail or results cannot be written. Each failure is printed when it occurs.
     pub(crate) fn run(
         &self,
         rows: &[Row],
@@ -69,7 +53,7 @@ impl Machine {
         stop: &AtomicBool,
     ) -> Result<bool> {
         self.scratch.tidy(rows, results)?;
-        let state = State { results, started: Started::default(), failures: Vec::new() };
+        let state = State { results, started: Started::default(), runs: 0, failures: 0 };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         thread::scope(|scope| {
             for _ in 0..self.jobs {
@@ -77,8 +61,8 @@ impl Machine {
             }
         });
         let state = state.into_inner().expect("no thread panicked");
-        if !state.failures.is_empty() {
-            return Err(state.failures.join("; ").into());
+        if state.failures > 0 {
+            return Err(format!("{} of {} failed", state.failures, count(state.runs, "run")).into());
         }
         Ok(!stop.load(Ordering::Relaxed))
     }
@@ -95,6 +79,7 @@ impl Machine {
                     match next(rows, state.results, &self.scratch, &state.started) {
                         Next::Run { row, seed, epochs, again } => {
                             state.started.begin(row, seed);
+                            state.runs += 1;
                             if again {
                                 crate::note(&format!(
                                     "{}: {}, seed {seed}: trained again, because other runs start \
@@ -117,9 +102,7 @@ impl Machine {
             let ended = self.train(row, seed, epochs, stop);
             let mut state = state.lock().expect("no thread panicked");
             state.started.end(row, seed);
-            let failed =
-                |error: Box<dyn std::error::Error>| format!("{}: {name}: {error}", row.group);
-            match ended {
+            let done = match ended {
                 Ok(Ended::Finished(record)) => {
                     crate::note(&format!(
                         "{}: {name}: {:.2} % after {:.0} s",
@@ -128,15 +111,14 @@ impl Machine {
                         record.train_seconds
                     ));
                     let stored = state.results.add(*record);
-                    let tidied = stored.and_then(|()| self.scratch.tidy(rows, state.results));
-                    state.failures.extend(tidied.err().map(failed));
+                    stored.and_then(|()| self.scratch.tidy(rows, state.results))
                 }
-                Ok(Ended::Interrupted) => {}
-                Err(error) => {
-                    let message = failed(error);
-                    crate::note(&message);
-                    state.failures.push(message);
-                }
+                Ok(Ended::Interrupted) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                crate::note(&format!("{}: {name}: {error}", row.group));
+                state.failures += 1;
             }
             changed.notify_all();
         }
@@ -160,23 +142,26 @@ impl Machine {
             arguments.extend(["--data-dir".into(), data_dir.display().to_string()]);
         }
         fs::create_dir_all(&self.scratch.folder)?;
+        let conditions = self.scratch.conditions(row, seed, epochs);
+        Conditions::of(self).added_to(&conditions, is_resumed)?;
         let mut command = with_low_priority(&self.parareal);
         command.args(&arguments);
         if !run_to_end(command, &log, stop)? {
             return Ok(Ended::Interrupted);
         }
-        Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder)?)))
-    }
-
-    /// Returns the number of training images of a row's runs, held-out images included.
-    pub(crate) fn train_images(&self, row: &Row) -> usize {
-        let images = self.images.iter().find(|(name, _)| *name == row.dataset);
-        let train = images.map_or(0, |(_, [train, _])| *train);
-        row.limit_train.map_or(train, |limit| limit.min(train))
+        let conditions = Conditions::read(&conditions)?;
+        Ok(Ended::Finished(Box::new(self.record(row, seed, epochs, &folder, conditions)?)))
     }
 
     /// Returns the result of a complete run.
-    fn record(&self, row: &Row, seed: u64, epochs: usize, folder: &Path) -> Result<RunRecord> {
+    fn record(
+        &self,
+        row: &Row,
+        seed: u64,
+        epochs: usize,
+        folder: &Path,
+        conditions: Conditions,
+    ) -> Result<RunRecord> {
         let path = folder.join(names::METRICS);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let (mut errors, mut epoch_seconds) = (Vec::new(), Vec::new());
@@ -195,9 +180,8 @@ impl Machine {
         if errors.len() != epochs {
             return Err(format!("{} of {epochs} epochs were trained", errors.len()).into());
         }
-        let images = self.images.iter().find(|(name, _)| *name == row.dataset);
-        let test = images.map_or(0, |(_, [_, test])| *test);
-        let train = self.train_images(row);
+        let [_, test] = self.images_of(row)?;
+        let train = self.train_images(row)?;
         let held_out = row.held_out_images(train);
         Ok(RunRecord {
             row: row.id.clone(),
@@ -213,49 +197,9 @@ impl Machine {
             train_seconds: epoch_seconds.iter().sum(),
             epoch_seconds,
             distillation: DistillationResult::of(&distillation),
-            runs_at_a_time: self.jobs,
-            shared_machine: self.shared,
-            cpu: self.cpu.clone(),
-            cores: self.cores,
-            commit: self.commit.clone(),
+            conditions,
             date: today(),
         })
-    }
-}
-
-/// Runs `parareal train`, whose messages are appended to `log`, and asks it to stop once `stop` is set.
-///
-/// Returns false if it was asked to stop before it had finished.
-///
-/// # Errors
-/// If it cannot be started or fails. The message has its last line.
-pub(crate) fn run_to_end(mut command: Command, log: &Path, stop: &AtomicBool) -> Result<bool> {
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(File::options().create(true).append(true).open(log)?);
-    // Signals from a terminal reach only this program, which passes them on.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let program = command.get_program().to_owned();
-    let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
-    let mut asked = false;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if stop.load(Ordering::Relaxed) && !asked {
-            asked = true;
-            ask_to_stop(&mut child)?;
-        }
-        thread::sleep(PERIOD);
-    };
-    match status.code() {
-        Some(0) => Ok(true),
-        _ if asked => Ok(false),
-        _ => {
-            let text = fs::read_to_string(log).unwrap_or_default();
-            let last = text.lines().last().unwrap_or("no error message");
-            Err(format!("parareal train: {status}: {last}").into())
-        }
     }
 }
 
@@ -276,49 +220,14 @@ pub(crate) fn command(row: &Row, seed: u64, epochs: usize, further: &[String]) -
     format!("parareal {arguments}{data} --output RUN")
 }
 
-/// Returns a command that runs a program, with the lowest priority if `nice` is available.
-fn with_low_priority(program: &Path) -> Command {
-    let nice = Command::new("nice").args(["-n", "19", "true"]).status();
-    if nice.is_ok_and(|status| status.success()) {
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(program);
-        return command;
-    }
-    Command::new(program)
-}
-
-/// Asks a run to write a checkpoint and stop.
-#[cfg(unix)]
-fn ask_to_stop(child: &mut Child) -> Result<()> {
-    Command::new("kill").arg("-TERM").arg(child.id().to_string()).status()?;
-    Ok(())
-}
-
-/// Kills a run. It can be resumed from its last checkpoint.
-#[cfg(not(unix))]
-fn ask_to_stop(child: &mut Child) -> Result<()> {
-    Ok(child.kill()?)
-}
-
-/// Returns the date in UTC, or `unknown` if the system has no `date` command.
-pub(crate) fn today() -> String {
-    output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".into())
-}
-
-/// Returns the output of a program without the final line break; `None` if the program fails.
-pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim_end().to_string())
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::scratch::Scratch;
     use crate::study;
-    use crate::times::Times;
+    use crate::times::Measurement;
 
     /// A mock of `parareal`. It records its arguments, and writes a checkpoint and metrics: a distillation, a
     /// line for each epoch, and the end. It fails after the checkpoint unless there is a file `go-on` next to
@@ -380,7 +289,7 @@ mkdir -p "$run/checkpoints/step-00000001"
         let stored = folder.path().join("results");
         let mut results = Results::read(&stored).unwrap();
         let error = machine.run(&rows, &mut results, &stop).unwrap_err().to_string();
-        assert!(error.contains("exit status: 7"), "{error}");
+        assert_eq!(error, "1 of 1 run failed");
         assert!(Results::read(&stored).unwrap().of(&rows[0]).is_empty());
 
         fs::write(machine.scratch.folder.join("go-on"), "").unwrap();
@@ -399,6 +308,7 @@ mkdir -p "$run/checkpoints/step-00000001"
         assert_eq!((record.error, record.train_seconds), (0.2, 20.0));
         assert_eq!(record.errors, [0.1, 0.2]);
         assert_eq!((record.train_images, record.evaluated_images), (32, 1_000));
+        assert_eq!(record.conditions, Conditions::of(&machine));
         let left: Vec<_> = fs::read_dir(&machine.scratch.folder)
             .unwrap()
             .map(|e| e.unwrap().file_name())
@@ -424,11 +334,11 @@ mkdir -p "$run/checkpoints/step-00000001"
             let expected = if row.id == "cifar10-29-n1-same-time" { 0 } else { row.seeds.len() };
             assert_eq!(results.of(row).len(), expected, "{}", row.id);
         }
-        let times = Times::measure(&machine, &rows, 2, &stop).unwrap().unwrap();
+        let times = Measurement::measure(&machine, &rows, 2, &stop).unwrap().unwrap();
         // 10 s for 32 images.
         assert!(times.image_seconds.values().all(|seconds| seconds[..] == [0.3125; 2]));
-        assert_eq!(times.image_seconds(&rows[0]), Some(0.3125));
-        results.set_times(times).unwrap();
+        results.add_times(times).unwrap();
+        assert_eq!(results.image_seconds(&rows[0]), Some(0.3125));
         assert!(machine.run(&rows, &mut results, &stop).unwrap());
         for row in &rows {
             assert_eq!(results.of(row).len(), row.seeds.len(), "{}", row.id);
@@ -436,7 +346,7 @@ mkdir -p "$run/checkpoints/step-00000001"
         let same = rows.iter().find(|row| row.id == "cifar10-29-n1-same-time").unwrap();
         assert_eq!(results.epochs(same), Some(2));
         let stopped = AtomicBool::new(true);
-        assert_eq!(Times::measure(&machine, &rows, 2, &stopped).unwrap(), None);
+        assert_eq!(Measurement::measure(&machine, &rows, 2, &stopped).unwrap(), None);
     }
 
     #[test]

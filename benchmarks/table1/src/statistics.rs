@@ -8,7 +8,7 @@ const T_90: [f64; 9] = [3.078, 1.886, 1.638, 1.533, 1.476, 1.440, 1.415, 1.397, 
 pub(crate) struct Mean {
     pub(crate) mean: f64,
     /// Standard error of the mean; `None` for a single sample.
-    pub(crate) error: Option<f64>,
+    pub(crate) standard_error: Option<f64>,
     /// Number of samples.
     pub(crate) samples: usize,
 }
@@ -23,8 +23,8 @@ impl Mean {
         let mean = samples.iter().sum::<f64>() / count as f64;
         let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
         let variance = || squares / (count - 1) as f64;
-        let error = (count > 1).then(|| (variance() / count as f64).sqrt());
-        Some(Self { mean, error, samples: count })
+        let standard_error = (count > 1).then(|| (variance() / count as f64).sqrt());
+        Some(Self { mean, standard_error, samples: count })
     }
 
     /// Returns the mean of `a - b` over the common seeds; `None` if there are none.
@@ -40,7 +40,7 @@ impl Mean {
     /// for a single sample or more than ten.
     pub(crate) fn upper_bound(&self) -> Option<f64> {
         let quantile = T_90.get(self.samples.checked_sub(2)?)?;
-        Some(self.mean + quantile * self.error?)
+        Some(self.mean + quantile * self.standard_error?)
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     fn assert_mean(found: Option<Mean>, mean: f64, error: f64, samples: usize) {
         let found = found.unwrap();
         assert!((found.mean - mean).abs() < 1e-12, "{found:?}");
-        assert!((found.error.unwrap() - error).abs() < 1e-12, "{found:?}");
+        assert!((found.standard_error.unwrap() - error).abs() < 1e-12, "{found:?}");
         assert_eq!(found.samples, samples);
     }
 
@@ -59,7 +59,7 @@ mod tests {
     fn the_standard_error_is_that_of_a_sample() {
         // Squares of deviations from 3: 4 + 1 + 0 + 1 + 4 = 10; 10/4 = 2.5; sqrt(2.5/5).
         assert_mean(Mean::of(&[1.0, 2.0, 3.0, 4.0, 5.0]), 3.0, 0.5_f64.sqrt(), 5);
-        assert_eq!(Mean::of(&[7.0]).unwrap().error, None);
+        assert_eq!(Mean::of(&[7.0]).unwrap().standard_error, None);
         assert_eq!(Mean::of(&[]), None);
     }
 

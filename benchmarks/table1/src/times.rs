@@ -10,8 +10,9 @@ use parareal_run::{Line, names};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::machine::Machine;
+use crate::process::{run_to_end, today};
 use crate::row::{Row, Training};
-use crate::runner::{Machine, run_to_end, today};
 
 /// Numbers of training and of test images of a timed run.
 const IMAGES: [usize; 2] = [1_024, 32];
@@ -22,9 +23,16 @@ const LEARNING_RATE: f64 = 0.01;
 /// Rounds of timed runs; each round has all networks.
 pub(crate) const ROUNDS: usize = 5;
 
-/// Times of an image in training, with workers and threads as `parareal train` chooses them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Measured times of an image in training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
+    /// Measurements of different networks.
+    measurements: Vec<Measurement>,
+}
+
+/// Times of an image in training, measured in turn, with workers and threads as `parareal train` chooses them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measurement {
     /// Seconds for each training image, one for each round, by the arguments of `parareal train`.
     pub(crate) image_seconds: BTreeMap<String, Vec<f64>>,
     pub(crate) cpu: String,
@@ -35,12 +43,29 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Returns the measurement of a row's network; `None` if it was not measured.
+    pub(crate) fn of(&self, row: &Row) -> Option<&Measurement> {
+        let key = key(row);
+        self.measurements.iter().find(|found| found.image_seconds.contains_key(&key))
+    }
+
     /// Returns the median time of a training image of a row's network; `None` if it was not measured.
     pub(crate) fn image_seconds(&self, row: &Row) -> Option<f64> {
-        let seconds = self.image_seconds.get(&key(row))?;
+        let seconds = self.of(row)?.image_seconds.get(&key(row))?;
         Some(seconds.iter().copied().collect::<Sample>().median())
     }
 
+    /// Adds a measurement, in place of earlier times of the same networks.
+    pub(crate) fn add(&mut self, measured: Measurement) {
+        for earlier in &mut self.measurements {
+            earlier.image_seconds.retain(|key, _| !measured.image_seconds.contains_key(key));
+        }
+        self.measurements.retain(|earlier| !earlier.image_seconds.is_empty());
+        self.measurements.push(measured);
+    }
+}
+
+impl Measurement {
     /// Measures the networks of all rows in turn. Returns `None` if `stop` was set.
     ///
     /// # Errors
@@ -113,7 +138,7 @@ fn time(machine: &Machine, row: &Row, stop: &AtomicBool) -> Result<Option<f64>> 
     }
     fs::remove_dir_all(folder)?;
     fs::remove_file(log)?;
-    Ok(Some(last.ok_or("no epoch was trained")? / machine.train_images(&row) as f64))
+    Ok(Some(last.ok_or("no epoch was trained")? / machine.train_images(&row)? as f64))
 }
 
 #[cfg(test)]
@@ -121,7 +146,7 @@ mod tests {
     use super::*;
     use crate::record::tests::row;
 
-    impl Times {
+    impl Measurement {
         /// Times of the networks of some rows.
         pub(crate) fn of<const N: usize>(rows: [(Row, Vec<f64>); N]) -> Self {
             let image_seconds = rows.map(|(row, seconds)| (key(&row), seconds));
@@ -133,6 +158,22 @@ mod tests {
                 date: "2026-01-02".into(),
             }
         }
+    }
+
+    #[test]
+    fn later_times_replace_those_of_the_same_networks() {
+        let rows = ["cifar10-29-n1", "mnist-20-n1", "mnist-20-n3-basic"].map(row);
+        let [cifar, serial, cut] = &rows;
+        let mut times = Times::default();
+        times.add(Measurement::of(rows.clone().map(|row| (row, vec![1.0]))));
+        let later = [serial, cut].map(|row| (row.clone(), vec![2.0]));
+        times.add(Measurement { commit: "4567def".into(), ..Measurement::of(later) });
+        let found = rows.each_ref().map(|row| times.image_seconds(row));
+        assert_eq!(found, [Some(1.0), Some(2.0), Some(2.0)]);
+        assert_eq!(times.of(cifar).unwrap().commit, "0123abc");
+        assert_eq!(times.of(serial).unwrap().commit, "4567def");
+        times.add(Measurement::of(rows.clone().map(|row| (row, vec![3.0]))));
+        assert_eq!(times.measurements.len(), 1);
     }
 
     #[test]
