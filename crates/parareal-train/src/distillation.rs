@@ -25,10 +25,12 @@ const RECORDS: usize = 10;
 /// training continues from there.
 ///
 /// Each step costs one forward pass of the serial network and, for each interface, one forward pass of `g_{j+1}`
-/// and a training step of `C_{j+1}` and `F_j`. Interfaces are trained in parallel.
+/// and a training step of `C_{j+1}` and `F_j`. Interfaces are trained in parallel, on as many workers as there are. In a run
+/// over the ranks of an MPI program, rank 0 distills the whole network with its own workers while the others wait, and all
+/// ranks receive the result.
 ///
-/// The default optimizer is Adam, independently of the optimizer of the run. The steps of Adam do not depend on
-/// the scale of a gradient. One learning rate therefore suits all interfaces, kinds of layers and sizes of
+/// The default optimizer is Adam, independently of the optimizer of the run. The steps of Adam hardly depend on
+/// the scale of a gradient that is far above its ε (1e-5). One learning rate therefore suits all interfaces, kinds of layers and sizes of
 /// states, and few steps suffice. The learning rate falls to zero along a cosine.
 ///
 /// For ResNet-29 with four depthwise coarse units, N = 3, on a subset of CIFAR-10, the losses after 60 steps are:
@@ -208,6 +210,7 @@ impl Distillation {
         let network = distill(network, &options, batches, |losses| {
             observer.on_distillation(&records.add(losses, begun.elapsed().as_secs_f64()));
         })?;
+        records.complete_last();
         let (records, seconds) = (records.complete, begun.elapsed().as_secs_f64());
         Ok(Distilled { network, records, seconds, interrupted })
     }
@@ -239,11 +242,13 @@ struct Records {
     /// Sums over the steps since the last record; `summed` is the number of these steps.
     sums: Vec<InterfaceRecord>,
     summed: usize,
+    /// Duration until the last of these steps, in seconds.
+    seconds: f64,
 }
 
 impl Records {
     fn new(steps: usize) -> Self {
-        Self { steps, done: 0, complete: Vec::new(), sums: Vec::new(), summed: 0 }
+        Self { steps, done: 0, complete: Vec::new(), sums: Vec::new(), summed: 0, seconds: 0.0 }
     }
 
     /// Adds a step, and returns a record of this step alone.
@@ -264,16 +269,26 @@ impl Records {
             sum.coarse += losses.coarse;
         }
         self.summed += 1;
+        self.seconds = seconds;
         if step == steps || step.is_multiple_of(steps.div_ceil(RECORDS)) {
-            let count = std::mem::take(&mut self.summed) as f64;
-            let mean = |sum: InterfaceRecord| InterfaceRecord {
-                preprocessing: sum.preprocessing / count,
-                coarse: sum.coarse / count,
-            };
-            let interfaces = std::mem::take(&mut self.sums).into_iter().map(mean).collect();
-            self.complete.push(DistillationRecord { interfaces, ..record.clone() });
+            self.complete_last();
         }
         record
+    }
+
+    /// Completes the record of the steps since the last record, if there are any.
+    fn complete_last(&mut self) {
+        if self.summed == 0 {
+            return;
+        }
+        let count = std::mem::take(&mut self.summed) as f64;
+        let mean = |sum: InterfaceRecord| InterfaceRecord {
+            preprocessing: sum.preprocessing / count,
+            coarse: sum.coarse / count,
+        };
+        let interfaces = std::mem::take(&mut self.sums).into_iter().map(mean).collect();
+        let (step, steps, seconds) = (self.done, self.steps, self.seconds);
+        self.complete.push(DistillationRecord { step, steps, interfaces, seconds });
     }
 }
 
@@ -296,6 +311,16 @@ mod tests {
         let found: Vec<_> = found.collect();
         assert_eq!(&found[..3], [(1, 1.0), (3, 2.5), (6, 5.0)]);
         assert_eq!(found[found.len() - 2..], [(24, 23.0), (25, 25.0)]);
+        // Inputs that end early.
+        let mut ended = Records::new(25);
+        for step in 1..=5 {
+            ended.add(&[InterfaceLosses { preprocessing: f64::from(step), coarse: 1.0 }], 0.5);
+        }
+        ended.complete_last();
+        ended.complete_last();
+        let last = ended.complete.last().unwrap();
+        assert_eq!((ended.complete.len(), last.step), (3, 5));
+        assert_eq!(last.interfaces[0].preprocessing, 4.5);
         let mut one = Records::new(1);
         one.add(&[InterfaceLosses::default()], 0.0);
         assert_eq!(one.complete.len(), 1);

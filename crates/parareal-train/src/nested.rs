@@ -32,7 +32,8 @@ pub enum UnitSource {
 /// The weights of preprocessing and postprocessing are copied from the shallower network. The weights of the
 /// interfaces are copied as well if both networks have interface tensors of the same names and shapes. Otherwise
 /// the result contains no interfaces ([`StateDict::units_only`]), and the interfaces of the deeper network keep
-/// their initial weights.
+/// their initial weights. Names and shapes do not tell all kinds of coarse networks apart, nor where the cuts are: for
+/// other coarse networks or cuts at other places, pass `weights.units_only()`.
 ///
 /// # Errors
 /// If a tensor of the deeper network has no counterpart ([`NetError::MissingTensor`]) or a counterpart of a

@@ -125,7 +125,7 @@ impl<T: Task> Run<T> {
         group.agree(config.check(group, task.samples()))?;
         group.agree(check_threads(config.threads, group.resources().cores))?;
         let Start { initial, distillation, mut notes, timeline } = start;
-        group.agree(check_distillation(distillation.as_ref(), initial.is_some(), &task))?;
+        group.agree(check_distillation(distillation.as_ref(), initial.as_ref(), &task))?;
         let timeline = recorder(timeline.as_ref(), group, &config, &task, 0)?;
         if group.size() > 1 {
             group.agree(folder::check_unicode(output))?;
@@ -176,7 +176,7 @@ impl<T: Task> Run<T> {
         };
         let Start { initial, distillation, mut notes, timeline } = start;
         let distillation = distillation.filter(|_| saved.is_none());
-        group.agree(check_distillation(distillation.as_ref(), initial.is_some(), &task))?;
+        group.agree(check_distillation(distillation.as_ref(), initial.as_ref(), &task))?;
         let (done, is_requested) =
             (saved.as_ref().map_or(0, |saved| saved.position.step), timeline.is_some());
         let timeline = recorder(timeline.as_ref(), &group, &config, &task, done)?
@@ -309,16 +309,19 @@ impl<T: Task> Run<T> {
 /// Checks that the distillation, if any, is possible for the run.
 fn check_distillation<T: Task>(
     distillation: Option<&Distillation>,
-    has_initial_weights: bool,
+    initial: Option<&InitialWeights>,
     task: &T,
 ) -> Result<(), TrainError> {
     let Some(distillation) = distillation else { return Ok(()) };
     distillation.check(task.model().cuts.subnetworks())?;
-    if !has_initial_weights {
-        let expected = "requires initial weights of a trained network";
-        return Err(TrainError::setting("distill", distillation.steps(), expected));
-    }
-    Ok(())
+    let expected = match initial {
+        None => "requires initial weights of a trained network",
+        Some(initial) if initial.weights.interface_tensors().next().is_some() => {
+            "requires initial weights of a serial network, got those of a cut one with its interfaces"
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(TrainError::setting("distill", distillation.steps(), expected))
 }
 
 /// Checks the request for a timeline and returns the recorder on rank 0. Collective. Returns `None` on the other

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use parareal::net::{FeedForward, StateDict};
 use parareal_models::ImageNetwork;
-use parareal_train::{InitialWeights, spread_units};
+use parareal_train::{InitialWeights, UnitSource, spread_units};
 
 use crate::image_record::ImageRecord;
 use crate::nested;
@@ -96,24 +96,42 @@ fn from_source(
             ours: images.class_names.clone(),
         });
     }
-    let units = net.units();
     let whose = if theirs < ours {
-        weights = deepened(&weights, &before, config, images)?;
-        let how = match config.init_units {
-            UnitInit::Repeat => "repeated",
-            UnitInit::Interpolate => "interpolated",
-        };
-        format!("{how} from the {} units", before.units())
+        let sources =
+            nested::unit_sources(before.stage_units(), net.stage_units(), config.init_units);
+        if !sources.iter().any(|source| matches!(source, UnitSource::Between { .. })) {
+            check_interpolation(config, NOTHING_BETWEEN)?;
+        }
+        weights = deepened(&weights, &before, config, images, &sources)?;
+        spread_text(&sources, before.units(), config.init_units)
     } else {
         if !config.network.has_modules_of(&before, weights.cuts()) {
             weights = weights.units_only();
         }
-        "those".into()
+        format!("weights of {} units are those", net.units())
     };
     let new = new_interfaces(config, weights.interface_tensors().next().is_some());
-    let note =
-        format!("weights of {units} units are {whose} of {} at step {step}{new}", path.display());
+    let note = format!("{whose} of {} at step {step}{new}", path.display());
     Ok(InitialWeights { weights, note })
+}
+
+/// Says how the units of a deeper network are initialized from those of a network of `before` units.
+fn spread_text(sources: &[UnitSource], before: usize, init: UnitInit) -> String {
+    let is_initial = |source: &&UnitSource| **source == UnitSource::Initial;
+    let how = match init {
+        UnitInit::Repeat => "repeated",
+        UnitInit::Interpolate => "interpolated",
+    };
+    match (sources.len(), sources.iter().filter(is_initial).count()) {
+        (units, 0) => format!("weights of {units} units are {how} from the {before} units"),
+        (units, new) if units - new == before => {
+            format!("{new} units are new, with residual 0; weights of the other {before} are those")
+        }
+        (units, new) => format!(
+            "{new} units are new, with residual 0; weights of the other {} are {how} from the {before} units",
+            units - new
+        ),
+    }
 }
 
 /// Checks that no interpolation of units is requested, for initial weights that add no units. `expected` is the advice of the
@@ -131,6 +149,10 @@ fn check_interpolation(config: &Config, expected: &str) -> Result<(), VisionErro
 const NOT_SHALLOWER: &str =
     "the network of `init-from` has as many layers; expected a shallower one, or leave it unset";
 
+/// Advice if units are to be interpolated and there are none to interpolate between.
+const NOTHING_BETWEEN: &str = "a stage of the network of `init-from` that becomes deeper must have at least two units beside its first; \
+                               expected a deeper network, or leave it unset";
+
 /// Returns the end of a note on interfaces with new initial weights.
 fn new_interfaces(config: &Config, has_interfaces: bool) -> String {
     match config.network.cuts.subnetworks() - 1 {
@@ -141,21 +163,28 @@ fn new_interfaces(config: &Config, has_interfaces: bool) -> String {
 }
 
 /// Spreads the weights of a shallower network over the network of a configuration. Interfaces of the
-/// shallower network are kept if their shapes are the same.
+/// shallower network are kept if they have the same coarse networks, at cuts before corresponding units.
 fn deepened(
     weights: &StateDict,
     before: &ImageNetwork,
     config: &Config,
     images: &ImageRecord,
+    sources: &[UnitSource],
 ) -> Result<StateDict, VisionError> {
     let [shallow, deep] = [before, &config.network.net].map(ImageNetwork::stage_units);
     let model = config.model(images.channels, images.class_names.len());
     let initial = model.build(config.run.seed)?.state_dict();
-    let sources = nested::unit_sources(shallow, deep, config.init_units);
+    let counterpart = |unit: usize| match sources[unit] {
+        UnitSource::Unit(unit) => Some(unit),
+        UnitSource::Between { .. } | UnitSource::Initial => None,
+    };
+    // Tensors of different kinds of coarse networks can have the same names and shapes.
+    let keeps_interfaces = config.network.has_interfaces_of(before, weights.cuts(), counterpart);
+    let weights = if keeps_interfaces { weights.clone() } else { weights.clone().units_only() };
     let (scales, kind) = (nested::residual_scales(shallow, deep), before.unit_kind());
     let scale = |unit: usize, name: &str| match nested::scales_residual(kind, name) {
         true => scales[unit],
         false => 1.0,
     };
-    Ok(spread_units(weights, &initial, &sources, scale)?)
+    Ok(spread_units(&weights, &initial, sources, scale)?)
 }

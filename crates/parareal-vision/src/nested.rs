@@ -70,7 +70,7 @@ fn stage_source(
 ///
 /// A residual unit corresponds to a time step of a differential equation. Several units of the deeper ResNet
 /// replace one unit of the shallower ResNet (except for the first unit of a stage), so each residual is
-/// scaled by the ratio of the numbers of units. Units without a source have residual 0, so that the deeper
+/// scaled by the ratio of the numbers of units. Units without a source have residual 0: if there are no other new units, the deeper
 /// ResNet computes the same function as the shallower one.
 pub(crate) fn residual_scales(shallow: &[usize], deep: &[usize]) -> Vec<f64> {
     let stages = shallow.iter().zip(deep);
@@ -86,6 +86,11 @@ pub(crate) fn residual_scales(shallow: &[usize], deep: &[usize]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, Distribution, Tensor};
+    use parareal::net::{Cuts, FeedForward, Init, PararealNetwork};
+    use parareal_models::ImageNetwork;
+    use parareal_train::spread_units;
+
     use super::*;
 
     #[test]
@@ -136,6 +141,36 @@ mod tests {
         assert_eq!(sources[3..6], [3, 4, 4].map(UnitSource::Unit));
         assert_eq!(sources[11], UnitSource::Unit(7));
         assert_eq!(sources[47..], [13, 14, 15].map(UnitSource::Unit));
+    }
+
+    /// With one unit in each stage, all other units of the deeper network are new and have residual 0.
+    #[test]
+    fn a_deeper_network_computes_the_same_function_if_its_other_units_are_new() {
+        let networks = [
+            [ImageNetwork::resnet(11), ImageNetwork::resnet(29)],
+            [ImageNetwork::wide_resnet(10, 2), ImageNetwork::wide_resnet(22, 2)],
+        ];
+        for pair in networks {
+            let [shallow, deep] = pair.map(|net| net.unwrap().with_width(4));
+            let build = |net: &ImageNetwork, seed| {
+                let cuts = Cuts::even(net.units(), 1).unwrap();
+                PararealNetwork::build(net, &cuts, &Init::new(seed, &Device::flex())).unwrap()
+            };
+            let (before, after) = (build(&shallow, 1), build(&deep, 2));
+            let (from, to) = (shallow.stage_units(), deep.stage_units());
+            let sources = unit_sources(from, to, UnitInit::Repeat);
+            let scales = residual_scales(from, to);
+            let scale = |unit: usize, name: &str| match scales_residual(shallow.unit_kind(), name) {
+                true => scales[unit],
+                false => 1.0,
+            };
+            let spread = spread_units(&before.state_dict(), &after.state_dict(), &sources, scale);
+            let after = after.load(&spread.unwrap()).unwrap();
+            let input = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &Device::flex());
+            let [expected, found] =
+                [before, after].map(|network| network.valid().forward(input.clone()).into_data());
+            assert_eq!(found, expected, "{}", deep.name());
+        }
     }
 
     #[test]

@@ -212,9 +212,23 @@ impl NetworkConfig {
 
     /// Returns true if a network with these cuts has the same modules: depth, width, cuts and coarse networks.
     pub(crate) fn has_modules_of(&self, other: &ImageNetwork, cuts: &Cuts) -> bool {
-        let coarse = |net: &ImageNetwork| -> Vec<_> {
-            cuts.interfaces().map(|interface| net.coarse_choice(&interface)).collect()
+        self.net.name() == other.name() && self.has_interfaces_of(other, cuts, Some)
+    }
+
+    /// Returns true if a network with these cuts has the same coarse networks between corresponding units. `counterpart`
+    /// returns the unit of the other network to which a unit corresponds.
+    pub(crate) fn has_interfaces_of(
+        &self,
+        other: &ImageNetwork,
+        cuts: &Cuts,
+        counterpart: impl Fn(usize) -> Option<usize>,
+    ) -> bool {
+        let coarse = |net: &ImageNetwork, cuts: &Cuts| -> Vec<_> {
+            let choices = cuts.interfaces().map(|interface| net.coarse_choice(&interface));
+            choices.map(|choice| (choice.kind, choice.units)).collect()
         };
-        self.net.name() == other.name() && self.cuts == *cuts && coarse(&self.net) == coarse(other)
+        let positions = self.cuts.positions().iter().map(|&unit| counterpart(unit));
+        positions.eq(cuts.positions().iter().copied().map(Some))
+            && coarse(&self.net, &self.cuts) == coarse(other, cuts)
     }
 }

@@ -74,6 +74,17 @@ fn interfaces_learn_from_a_serial_run_before_training() {
     train(folder, &[&start[..], &["--workers", "1", "--threads", "1", "--output", "one"]].concat());
     assert_same(&remains(&folder.join("two")), &remains(&folder.join("one")));
 
+    // In bfloat16 the losses are the same up to rounding.
+    train(folder, &[&start[..], &["--precision", "bf16", "--output", "bf16"]].concat());
+    let narrow = &metrics(&folder.join("bf16"), "distillation")[0];
+    for interface in 0..2 {
+        for loss in ["preprocessing", "coarse"] {
+            let [wide, narrow] =
+                [first, narrow].map(|line| line["interfaces"][interface][loss].as_f64().unwrap());
+            assert!((narrow / wide - 1.0).abs() < 0.05, "{loss} {interface}: {wide}, {narrow}");
+        }
+    }
+
     for (arguments, part) in [
         (&["--distill", "5"][..], "set `init-from`"),
         (&["--distill", "0", "--init-from", "serial"], "at least 1"),
@@ -170,16 +181,48 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
     let (cut, kept) = (exported(folder, "cut"), exported(folder, "kept"));
     let interfaces = |all: &BTreeMap<String, Vec<f32>>| {
         let own = all.iter().filter(|(name, _)| name.starts_with("interfaces."));
-        own.filter(|(name, _)| name.ends_with("conv.weight"))
+        own.filter(|(name, _)| name.ends_with(".weight"))
             .map(|(name, values)| (name.clone(), values.clone()))
             .collect::<Vec<_>>()
     };
-    for ((name, kept), (_, cut)) in interfaces(&kept).iter().zip(&interfaces(&cut)) {
+    let (cut, kept) = (interfaces(&cut), interfaces(&kept));
+    assert!(!cut.is_empty() && cut.len() == kept.len());
+    for ((name, kept), (_, cut)) in kept.iter().zip(&cut) {
         assert!(is_close(kept, cut, 1.0), "{name}");
     }
-    let distill = ["--distill", "3", "--init-units", "interpolate", "--output", "distilled"];
+    // Tensors of `basic` units have the same names and shapes, and the same cuts are elsewhere in a deeper network.
+    let basic = ["--coarse-unit", "basic", "--coarse-units", "1"];
+    for (other, name) in [(&basic[..], "basic"), (&["--cuts", "2,4"], "elsewhere")] {
+        let flags = ["--depth", "29", "--init-from", "cut", "--output", name];
+        let output = parareal(folder, &[&["train"], &TINY[..], &small, &flags, other].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let message = errors(&output);
+        for part in [
+            "weights of 9 units are repeated from the 6 units of ",
+            "; the 2 interfaces have new initial weights",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let distill = ["--distill", "3", "--output", "distilled"];
     begin(&[&start[..], &distill].concat());
     assert_eq!(metrics(&folder.join("distilled"), "distillation").len(), 3);
+
+    // A coarse network without parameters: the second subnetwork is one unit that keeps the shape.
+    let cuts = ["--depth", "20", "--subnetworks", "3", "--cuts", "3,4", "--init-from", "shallow"];
+    let none = ["--coarse-unit", "none", "--distill", "2", "--output", "none"];
+    begin(&[&cuts[..], &none].concat());
+    assert!(!exported(folder, "none").keys().any(|name| name.starts_with("interfaces.1.coarse")));
+    assert_eq!(metrics(&folder.join("none"), "distillation").len(), 2);
+
+    // Units between two others are their mean. The third stage of depth 29 has the units 6 to 8, that of depth 38 has 8 to 11.
+    let longer = ["--depth", "38", "--init-from", "deep", "--init-units", "interpolate"];
+    begin(&[&longer[..], &["--subnetworks", "1", "--output", "longer"]].concat());
+    let longer = exported(folder, "longer");
+    let [first, second, between] = [(&deep, 7), (&deep, 8), (&longer, 10)]
+        .map(|(run, unit)| &run[&format!("units.{unit}.conv2.weight")]);
+    let mut means = first.iter().zip(second).zip(between);
+    assert!(means.all(|((a, b), mean)| (0.5 * (a + b) - mean).abs() < 1e-6));
 
     for (arguments, part) in [
         (&["--init-from", "shallow"][..], "expected a run with at most 11 layers, got 20"),
@@ -194,6 +237,10 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
         (
             &["--init-from", "shallow", "--depth", "20", "--init-units", "interpolate"],
             "the network of `init-from` has as many layers; expected a shallower one, or leave it unset",
+        ),
+        (
+            &["--init-from", "shallow", "--depth", "29", "--init-units", "interpolate"],
+            "must have at least two units beside its first; expected a deeper network, or leave it unset",
         ),
         (&["--init-from", "shallow", "--init-units", "random"], "expected repeat or interpolate"),
     ] {

@@ -25,7 +25,7 @@ pub struct CoarsenedUnit {
 }
 
 impl CoarsenedUnit {
-    /// The shape of the image at half the resolution.
+    /// The shape of an image at half the resolution.
     fn pooled(image: Image) -> Image {
         Image { size: image.size.div_ceil(2), ..image }
     }
@@ -36,6 +36,7 @@ impl UnitDefinition for CoarsenedUnit {
 
     fn new(from: Image, to: Image, init: &Init) -> Self {
         let stride = from.size / to.size;
+        assert!(from == to || stride == 2, "a coarsened unit keeps the shape or halves the image");
         // The input of the projection is pooled already, so it has stride 1.
         let project = || Conv2d::new(from.channels, to.channels, 1, 1, &init.scope("projection"));
         Self {

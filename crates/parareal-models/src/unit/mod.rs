@@ -67,7 +67,13 @@ macro_rules! unit_kinds {
 
             /// Creates a unit of this kind with these input and output shapes. The stride is the ratio of
             /// their sizes.
+            ///
+            /// # Panics
+            /// If the size of the input is not a multiple of that of the output. A `coarsened` unit panics
+            /// unless it keeps the shape or halves the size.
             pub fn build(self, from: Image, to: Image, init: &Init) -> Unit {
+                let stride = from.size.checked_div(to.size);
+                assert!(stride.is_some_and(|stride| stride > 0 && stride * to.size == from.size), "a whole stride");
                 match self {
                     $(Self::$kind => Unit::$kind(<$module>::new(from, to, init)),)+
                 }

@@ -27,7 +27,7 @@ pub(super) fn with_projection(
 }
 
 /// Applies convolutions, each after batch normalization and ReLU, and adds the input, or with a projection the projected input
-/// of the first convolution. All of this is one operation where it is fused; on the CPU, a projection is one of its own.
+/// of the first convolution. Fused into one operation where that is possible; on the CPU, a projection is a separate one.
 pub(super) fn residual_unit(
     input: Tensor<4>,
     convs: &[(&BatchNorm, &Conv2d)],

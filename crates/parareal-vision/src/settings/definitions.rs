@@ -404,17 +404,18 @@ settings! {
     ///
     /// The network of the source may be serial or cut, but must have the same width. Interfaces that it does not
     /// have are initialized from the seed. A shallower network initializes a deeper one stage by stage. Of a run,
-    /// the last weights are used. A file is an exported network, or the weights of a serial network under the
+    /// the last weights are used, or their moving average if it has one. A file is an exported network, or the weights of a serial network under the
     /// names of torchvision or timm.
     "init-from" init_from: PathBuf {
         value_name: "SOURCE",
         heading: Heading::Training,
     }
 
-    /// Weights of the units that a shallower run does not have: repeat or interpolate
+    /// Source of the units of a deeper network, other than the first of each stage: repeat or interpolate
     ///
-    /// `repeat` copies each unit several times. `interpolate` computes means of the two nearest units, linear
-    /// in depth, and requires a shallower network in `init-from`.
+    /// `repeat` copies each unit of the shallower network several times. `interpolate` computes means of the two
+    /// nearest units, linear in depth, and requires a network in `init-from` that is shallower and has at least two
+    /// such units in a stage. In both cases the units are scaled so that a stage adds as much as before.
     "init-units" init_units: UnitInit = [UnitInit::Repeat] {
         value_name: "NAME",
         heading: Heading::Training,

@@ -55,7 +55,8 @@ pub struct DistillOptions {
 /// Losses of an interface in one step of [`distill`].
 ///
 /// Each is the squared error before the update, divided by the squared norm of the target, so that an
-/// approximation by zero has the loss 1.
+/// approximation by zero has the loss 1. The target of `F_j` counts as at least 1e-5 of the norm of `W_{j+1}`, and a
+/// norm of zero as 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct InterfaceLosses {
     /// Loss of `C_{j+1}`.
@@ -67,7 +68,7 @@ pub struct InterfaceLosses {
 /// Trains the modules at each interface of a network on the states of the serial network, and returns the network
 /// with the trained modules.
 ///
-/// Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each
+/// The trained modules stay on the devices of their workers. Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each
 /// step in order, one for each interface. The random numbers of random layers depend on the seed of the
 /// network, the number of the step and the interface.
 ///

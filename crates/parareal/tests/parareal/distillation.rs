@@ -1,10 +1,14 @@
 //! Distillation: the modules at the interfaces are trained on the states of the serial network.
 
+use std::collections::BTreeSet;
+
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn::tensor::{DType, Device, Tensor};
+use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use parareal::exec::{DistillOptions, ExecError, InterfaceLosses, distill};
-use parareal::net::{Coarsen, Cuts, Init, PararealNetwork, Sequential, layer};
+use parareal::net::{
+    Coarsen, Cuts, FeedForward, Init, PararealNetwork, Sequential, StateDict, layer,
+};
 use parareal::nn::{Dropout, DropoutConfig};
 use parareal_testing::layers::{
     batch_norm_network, memory_network, sentences, signal_network, signals, token_network,
@@ -104,6 +108,83 @@ fn a_linear_network_that_is_distilled_approaches_the_serial_one() {
     assert!(before > 0.3 && after < 1e-2 * before, "{before} before, {after} after");
     for interface in &losses[599] {
         assert!(interface.preprocessing < 1e-3 && interface.coarse < 1e-2, "{interface:?}");
+    }
+}
+
+/// Applies a step of gradient descent to a network with these weights, and returns the new weights and the losses before the
+/// step.
+fn gradient_step(
+    network: &PararealNetwork<DenseNet>,
+    weights: &StateDict,
+    rate: f64,
+) -> (StateDict, Vec<InterfaceLosses>) {
+    let options = DistillOptions { optimizer: SgdConfig::new().init(), ..options(2, 1) };
+    let network = network.clone().load(weights).unwrap();
+    let (after, mut losses) =
+        distilled(network, &options, (1, rate), dense(1, DType::F64)).unwrap();
+    (after.state_dict(), losses.remove(0))
+}
+
+/// Returns the weights with a change of each tensor at an interface.
+fn changed(weights: &StateDict, change: impl Fn(&str, &mut [f64])) -> StateDict {
+    let tensors = weights.tensors().iter().map(|(name, data)| {
+        let mut values = data.try_to_vec::<f64>().unwrap();
+        if name.starts_with("interfaces.") {
+            change(name, &mut values);
+        }
+        (name.clone(), TensorData::new(values, data.shape().clone()))
+    });
+    StateDict::new(weights.cuts().clone(), tensors)
+}
+
+#[test]
+fn each_module_descends_along_the_gradient_of_its_own_loss() {
+    const RATE: f64 = 1e-3;
+    const STEP: f64 = 1e-5;
+    let net = DenseNet::residual(vec![4; 7]);
+    let cuts = Cuts::new(net.units(), vec![2, 4]).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
+    let weights = network.state_dict();
+    let (after, _) = gradient_step(&network, &weights, RATE);
+    let mut compared = BTreeSet::new();
+    for (name, data) in weights.tensors() {
+        let Some(rest) = name.strip_prefix("interfaces.") else { continue };
+        let (interface, module) = rest.split_once('.').unwrap();
+        let interface = interface.parse::<usize>().unwrap() - 1;
+        let is_coarse = module.starts_with("coarse.");
+        let [before, after] =
+            [data, &after.tensors()[name]].map(|data| data.try_to_vec::<f64>().unwrap());
+        for index in [0, before.len() - 1] {
+            let loss = |step: f64| {
+                let weights = changed(&weights, |changed, values| {
+                    values[index.min(values.len() - 1)] += if changed == name { step } else { 0.0 };
+                });
+                let losses = gradient_step(&network, &weights, 0.0).1[interface];
+                if is_coarse { losses.coarse } else { losses.preprocessing }
+            };
+            let expected = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
+            let found = (before[index] - after[index]) / RATE;
+            assert!(
+                (found - expected).abs() < 1e-7 * (1.0 + expected.abs()),
+                "{name}: {found}, {expected}"
+            );
+            if expected.abs() > 1e-3 {
+                compared.insert((interface, is_coarse));
+            }
+        }
+    }
+    assert_eq!(compared.len(), 4, "both modules of both interfaces");
+}
+
+#[test]
+fn an_approximation_by_zero_has_the_loss_1() {
+    let net = DenseNet::residual(vec![4; 7]);
+    let cuts = Cuts::new(net.units(), vec![2, 4]).unwrap();
+    let network = PararealNetwork::build(&net, &cuts, &init(1, DType::F64)).unwrap();
+    let zero = changed(&network.state_dict(), |_, values| values.fill(0.0));
+    for losses in gradient_step(&network, &zero, 0.0).1 {
+        assert!((losses.preprocessing - 1.0).abs() < 1e-12, "{losses:?}");
+        assert!(losses.coarse.is_finite(), "{losses:?}");
     }
 }
 

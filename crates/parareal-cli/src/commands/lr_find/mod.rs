@@ -43,6 +43,11 @@ pub(crate) fn run(arguments: LrFind) -> Result<Ending, Failure> {
         note("measuring the costs of the components to balance the cuts");
     }
     let config = config.balance(&group)?;
+    if config.distill.is_some() {
+        note(
+            "`distill` is left out: the test starts with the weights of `init-from` and new interfaces",
+        );
+    }
     let title = format!(
         "{}, N = {}, {}, batch {}{}",
         config.network.net.name(),

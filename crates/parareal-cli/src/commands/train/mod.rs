@@ -190,10 +190,17 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
         count(run.steps_per_epoch(), "step"),
     ));
     if let Some(steps) = config.distill.filter(|_| run.steps_done() == 0) {
+        let workers = config.run.workers.min(summary.subnetworks);
+        let whose = if config.run.executor == parareal_train::ExecutorKind::Mpi {
+            " of rank 0"
+        } else {
+            ""
+        };
         note(&format!(
-            "distilling for {} before the first training step, {} in parallel",
+            "distilling for {} before the first training step, {} on {}{whose}",
             count(steps, "step"),
             count(summary.subnetworks - 1, "interface"),
+            count(workers, "worker"),
         ));
     }
     note(&format!("output {}", run.output().display()));

@@ -140,7 +140,8 @@ pub trait Activation: Value {
     fn is_repeated_by(&self, other: &Self) -> bool;
 
     /// Returns the inner product of two values (the sum of the products of their elements), as part of the
-    /// graph of `self`; `None` if `self` is not part of a graph. `other` must be outside every graph.
+    /// graph of `self`; `None` if `self` is not part of a graph. `other` must be outside every graph. 16-bit floats
+    /// are converted to 32-bit floats before they are multiplied.
     fn inner_product(self, other: Self) -> Option<Tensor<1>>;
 
     /// The vector-Jacobian product of a graph. It does not keep the values of the output if possible.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, FloatDType, Gradients, Int, Tensor, TensorData};
 
 use super::super::SampleShape;
 use super::super::bitwise::is_bitwise_equal;
@@ -193,7 +193,12 @@ impl<const D: usize> Activation for Tensor<D> {
     }
 
     fn inner_product(self, other: Self) -> Option<Tensor<1>> {
-        self.is_tracked().then(|| (self * other.autodiff()).sum())
+        // A sum of 16-bit floats would stop growing after a few hundred terms, and be rounded to three digits.
+        let widened = |tensor: Self| match tensor.dtype() {
+            DType::F16 | DType::BF16 => tensor.cast(FloatDType::F32),
+            _ => tensor,
+        };
+        self.is_tracked().then(|| (widened(self) * widened(other).autodiff()).sum())
     }
 
     type Vjp = parareal_autodiff::Vjp<D>;
@@ -210,6 +215,14 @@ impl<const D: usize> Activation for Tensor<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inner_products_of_16_bit_floats_are_summed_as_32_bit_floats() {
+        let values = Tensor::<1>::full([100_000], 1.0, &Device::flex()).cast(FloatDType::BF16);
+        let product = Activation::inner_product(Value::leaf(values.clone()), values).unwrap();
+        assert_eq!(product.clone().inner().into_scalar::<f32>(), 100_000.0);
+        product.backward();
+    }
 
     #[test]
     fn samples_are_selected_by_index_in_any_order() {
