@@ -10,9 +10,8 @@ use crate::row::Row;
 
 /// Learning rates to compare.
 pub(crate) const TRIED_RATES: [f64; 3] = [0.02, 0.05, 0.1];
-/// Networks for which learning rates are compared, each with the epochs of its setup. The last one takes much
-/// longer than the others.
-const RATED: [(&Setup, Kind); 13] = [
+/// Networks for which learning rates are compared, each with the epochs of its setup.
+const RATED: [(&Setup, Kind); 12] = [
     (&CIFAR_29, Kind::Serial),
     (&CIFAR_29, Kind::RECOMMENDED),
     (&CIFAR_29, Kind::Cut(3, DEPTHWISE_2)),
@@ -25,7 +24,6 @@ const RATED: [(&Setup, Kind); 13] = [
     (&MNIST_110, Kind::Cut(2, Coarse::RECOMMENDED)),
     (&CIFAR_110, Kind::Serial),
     (&CIFAR_110, Kind::Cut(2, Coarse::RECOMMENDED)),
-    (&CIFAR_29, Kind::Cut(3, Coarse::BASIC)),
 ];
 
 /// Returns a row for each network and learning rate. Rows of the same network form a group.
@@ -56,8 +54,6 @@ mod tests {
     fn rates_are_compared_on_held_out_images_with_the_settings_of_the_small_table() {
         let rows = rates(false).unwrap();
         assert_eq!(rows.len(), RATED.len() * TRIED_RATES.len());
-        let last = rows.len() - TRIED_RATES.len();
-        assert!(rows[last..].iter().all(|row| row.network.coarse == Some(Coarse::BASIC)));
         let row = rows.iter().find(|row| row.id == "rates-mnist-20-n1-lr0.1").unwrap();
         assert_eq!(row.learning_rate(), Some(0.1));
         assert_eq!(

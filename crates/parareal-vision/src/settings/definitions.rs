@@ -531,7 +531,7 @@ settings! {
 
     /// Recompute states in the backward pass instead of storing them
     ///
-    /// This needs less memory and 30 to 50 % more time. One state is kept for every K residual units.
+    /// This needs less memory and a third to two thirds more time. One state is kept for every K residual units.
     /// Without a value, K is the square root of the number of units in the longest subnetwork.
     "recompute" recompute: Recompute {
         value_name: "K",

@@ -167,7 +167,7 @@ impl<L> ExecutorBuilder<L> {
     }
 
     /// Keeps only the first state of every segment of this many units, and recomputes the other states in the
-    /// backward pass. This saves memory and takes 30 to 50 % more time. It cannot be combined with
+    /// backward pass. This saves memory and takes a third to two thirds more time. It cannot be combined with
     /// [`Self::segment_units`].
     ///
     /// With `n` units in segments of `k` units, `n / k` states are kept, and a segment needs the memory of
