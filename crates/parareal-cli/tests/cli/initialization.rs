@@ -74,6 +74,11 @@ fn interfaces_learn_from_a_serial_run_before_training() {
     train(folder, &[&start[..], &["--workers", "1", "--threads", "1", "--output", "one"]].concat());
     assert_same(&remains(&folder.join("two")), &remains(&folder.join("one")));
 
+    // With replicas, each batch is distilled as a whole.
+    train(folder, &[&start[..], &["--replicas", "2", "--output", "replicas"]].concat());
+    let replicas = metrics(&folder.join("replicas"), "distillation");
+    assert_eq!(replicas[0]["interfaces"], first["interfaces"]);
+
     // In bfloat16 the losses are the same up to rounding.
     train(folder, &[&start[..], &["--precision", "bf16", "--output", "bf16"]].concat());
     let narrow = &metrics(&folder.join("bf16"), "distillation")[0];
