@@ -1,7 +1,7 @@
 //! The numbers of the paper's Table 1 and Table 3.
 
 use parareal_data::DatasetName;
-use parareal_models::{PAPER_EPOCHS, PAPER_HOURS};
+use parareal_models::{PAPER_EPOCHS, PAPER_SECONDS};
 
 /// Numbers of subnetworks in the paper's Table 1, with the numbers of parameters in millions.
 pub(crate) const PAPER_PARAMETERS: [(usize, f64); 5] =
@@ -41,7 +41,7 @@ pub(crate) const PAPER_DATASETS: [PaperDataset; 4] = [
 
 /// Duration of an epoch of ResNet-1001 (N = 1, 50,000 images) in the paper, in seconds. It is used for
 /// estimates only.
-pub(crate) const PAPER_EPOCH_SECONDS: f64 = PAPER_HOURS[0].1 / PAPER_EPOCHS as f64;
+pub(crate) const PAPER_EPOCH_SECONDS: f64 = PAPER_SECONDS[0].1 / PAPER_EPOCHS as f64;
 
 /// The paper's numbers for a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -60,7 +60,7 @@ impl PaperCells {
         let index = PAPER_PARAMETERS.iter().position(|&(count, _)| count == subnetworks);
         let set = PAPER_DATASETS.iter().find(|set| set.name == dataset);
         let timed = dataset == DatasetName::Cifar100;
-        let seconds = PAPER_HOURS.iter().find(|(count, _)| timed && *count == subnetworks);
+        let seconds = PAPER_SECONDS.iter().find(|(count, _)| timed && *count == subnetworks);
         Self {
             parameters: index.map(|index| PAPER_PARAMETERS[index].1),
             error: index.zip(set).map(|(index, set)| set.errors[index]),

@@ -32,7 +32,7 @@ pub use architecture::{
 pub use coarse::{Coarse, CoarseChoice, CoarseKind};
 pub use costs::{
     Component, ComponentCost, CostError, CostTable, NetworkCosts, PAPER_BATCH, PAPER_CLASSES,
-    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PaperRow, Passes,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_IMAGES, PAPER_ROWS, PAPER_SECONDS, PaperRow, Passes,
 };
 pub use head::{Head, HeadKind};
 pub use image::Image;

@@ -67,7 +67,7 @@ pub use parareal::plan::{Link, Schedule};
 pub use parareal_export::OnnxInput;
 pub use parareal_models::{
     Architecture, CoarseKind, CostError, DEFAULT_IMAGE_SIZE, PAPER_BATCH, PAPER_CLASSES,
-    PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, PAPER_WIDTH, Passes,
+    PAPER_DEPTH, PAPER_EPOCHS, PAPER_IMAGES, PAPER_ROWS, PAPER_SECONDS, PAPER_WIDTH, Passes,
     Precision, Summary, UnitKind,
 };
 pub use placement::PlacementTime;

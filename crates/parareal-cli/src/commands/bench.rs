@@ -6,7 +6,7 @@ use std::time::Duration;
 use parareal_train::TimelineFile;
 use parareal_vision::{
     Bench, BenchRow, Benched, Machine, Milliseconds, PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH,
-    PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS, Passes, Settings, WorkerCount,
+    PAPER_EPOCHS, PAPER_IMAGES, PAPER_ROWS, PAPER_SECONDS, Passes, Settings, WorkerCount,
 };
 
 use crate::arguments;
@@ -288,9 +288,9 @@ fn hours(
         rows[0].extend(row(["paper", "saved"]));
         for (row, each) in rows[1..].iter_mut().zip(benched) {
             let count = each.paper.map(|paper| paper.subnetworks);
-            let paper = PAPER_HOURS.iter().find(|(subnetworks, _)| Some(*subnetworks) == count);
+            let paper = PAPER_SECONDS.iter().find(|(subnetworks, _)| Some(*subnetworks) == count);
             row.extend(paper.map_or([String::new(), String::new()], |(_, seconds)| {
-                [duration(*seconds), saved(PAPER_HOURS[0].1 / seconds)]
+                [duration(*seconds), saved(PAPER_SECONDS[0].1 / seconds)]
             }));
         }
     }

@@ -9,7 +9,7 @@ mod table;
 pub use component::Component;
 pub use model::NetworkCosts;
 pub use paper::{
-    PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_HOURS, PAPER_IMAGES, PAPER_ROWS,
+    PAPER_BATCH, PAPER_CLASSES, PAPER_DEPTH, PAPER_EPOCHS, PAPER_IMAGES, PAPER_ROWS, PAPER_SECONDS,
     PaperRow, Passes,
 };
 pub use table::{ComponentCost, CostError, CostTable};

@@ -70,7 +70,7 @@ pub const PAPER_EPOCHS: usize = 200;
 pub const PAPER_IMAGES: usize = 50_000;
 
 /// The paper's Table 3: for each `N`, the measured duration of 200 epochs on CIFAR-100, in seconds.
-pub const PAPER_HOURS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];
+pub const PAPER_SECONDS: [(usize, f64); 3] = [(1, 81_893.0), (3, 59_318.0), (6, 42_493.0)];
 
 impl PaperRow {
     /// The row for this many subnetworks, or the nearest one. Of two rows at the same distance, it is the one

@@ -19,6 +19,7 @@
 //! of `C_{j+1}` and `F_j`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -50,6 +51,24 @@ pub struct DistillOptions {
     pub workers: usize,
     /// Number of threads of each worker on the CPU. Results depend on it only up to rounding.
     pub threads: usize,
+}
+
+/// A module at an interface that [`distill`] trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterfaceModule {
+    /// `C_{j+1}`.
+    Preprocessing,
+    /// `F_j`.
+    Coarse,
+}
+
+impl fmt::Display for InterfaceModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preprocessing => "the preprocessing",
+            Self::Coarse => "the coarse network",
+        })
+    }
 }
 
 /// Losses of an interface in one step of [`distill`].

@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use super::distillation::InterfaceModule;
 use super::layout::LayoutError;
 use crate::net::{NetError, SampleShape};
 
@@ -31,12 +32,12 @@ pub enum ExecError {
     },
     /// A loss of [`distill`](super::distill) is infinite or NaN.
     #[error(
-        "the loss of `{part}` at interface {interface} is {loss} in step {step} of the distillation: weights or \
-         samples are not finite, or the learning rate is too large"
+        "the loss of {module} at interface {interface} is {loss} in step {step} of the distillation: weights or \
+         samples are not finite, or the learning rate of the distillation is too large"
     )]
     DistillationDiverged {
-        /// The module: "C" or "F".
-        part: &'static str,
+        /// The module.
+        module: InterfaceModule,
         /// The interface, from 1.
         interface: usize,
         /// The step, from 1.

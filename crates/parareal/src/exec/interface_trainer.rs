@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Gradients};
 
-use super::distillation::InterfaceLosses;
+use super::distillation::{InterfaceLosses, InterfaceModule};
 use super::error::ExecError;
 use super::trained_module::TrainedModule;
 use super::update::Update;
@@ -96,10 +96,12 @@ impl<N: Coarsen> InterfaceTrainer<N> {
         let (coarse, mut of_coarse) = fit(approximation, target, scale);
 
         self.trained.merge_statistics();
-        for (part, loss) in [("C", preprocessing), ("F", coarse)] {
+        for (module, loss) in
+            [(InterfaceModule::Preprocessing, preprocessing), (InterfaceModule::Coarse, coarse)]
+        {
             if !loss.is_finite() {
                 let (interface, step) = (self.interface(), step as usize + 1);
-                let error = ExecError::DistillationDiverged { part, interface, step, loss };
+                let error = ExecError::DistillationDiverged { module, interface, step, loss };
                 return Err(error);
             }
         }

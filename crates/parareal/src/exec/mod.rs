@@ -91,7 +91,7 @@ mod worker_pool;
 
 pub use builder::ExecutorBuilder;
 pub use device::passes_states_directly;
-pub use distillation::{DistillOptions, InterfaceLosses, distill};
+pub use distillation::{DistillOptions, InterfaceLosses, InterfaceModule, distill};
 pub use error::ExecError;
 pub use executor::{Executor, GradientReport, StepReport};
 pub use layout::{Layout, LayoutError, RankLayout};
