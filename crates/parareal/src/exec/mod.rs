@@ -78,6 +78,7 @@ mod stamp;
 mod state_kind;
 mod statistics_sum;
 mod step;
+mod step_decision;
 mod step_failure;
 mod subnetwork_runner;
 mod subnetwork_time;
