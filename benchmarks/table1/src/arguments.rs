@@ -176,7 +176,7 @@ impl Arguments {
     /// Returns the rows and seeds that the command line selects.
     ///
     /// # Errors
-    /// If the table lacks a row or a seed.
+    /// If the table lacks a row or a seed, or times are to be measured for a part of a group.
     pub(crate) fn selected(&self, rows: &[Row]) -> Result<Vec<Row>> {
         if let Some(id) = self.rows.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
             let known: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
@@ -188,6 +188,9 @@ impl Arguments {
             if selected.iter().all(|row| !row.seeds.contains(seed)) {
                 return Err(format!("--seeds {seed}: no row has this seed").into());
             }
+        }
+        if self.times {
+            check_groups(rows, &selected)?;
         }
         for row in &mut selected {
             row.seeds.retain(|seed| self.seeds.is_empty() || self.seeds.contains(seed));
@@ -216,8 +219,24 @@ impl Arguments {
     }
 }
 
+/// Checks that the selected rows are all rows of their groups: times are compared within a group, so they have to be measured
+/// together.
+///
+/// # Errors
+/// If a row is missing.
+fn check_groups(rows: &[Row], selected: &[Row]) -> Result<()> {
+    let is_selected = |row: &Row| selected.iter().any(|other| other.id == row.id);
+    let in_group = |row: &Row| selected.iter().any(|other| other.group == row.group);
+    let missing: Vec<_> = rows.iter().filter(|row| in_group(row) && !is_selected(row)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = missing.iter().map(|row| row.id.as_str()).collect();
+    Err(format!("--rows: the times of a group are measured together; add {}", ids.join(",")).into())
+}
+
 /// Returns the values without repetitions, in order.
-fn distinct<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
+pub(crate) fn distinct<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
     let mut found = Vec::new();
     for value in values {
         if !found.contains(value) {
@@ -323,5 +342,13 @@ mod tests {
         assert!(error.starts_with("--rows cifar10: expected some of cifar10-29-n1, "), "{error}");
         let error = selected("--rows mnist-20-n1 --seeds 9").unwrap_err();
         assert_eq!(error, "--seeds 9: no row has this seed");
+        let error = selected("--times --rows cifar10-56-n1").unwrap_err();
+        let expected =
+            "--rows: the times of a group are measured together; add cifar10-56-n3-recommended";
+        assert_eq!(error, expected);
+        assert_eq!(
+            selected("--times --rows cifar10-56-n1,cifar10-56-n3-recommended").unwrap().len(),
+            6
+        );
     }
 }

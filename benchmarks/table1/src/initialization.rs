@@ -50,7 +50,7 @@ pub(crate) fn markdown(rows: &[Row], results: &Results) -> String {
     let records: Vec<_> = rows.iter().flat_map(|row| results.of(row)).collect();
     let mut sections = vec![counts(&own, results), errors(rows, results), times(rows, results)];
     sections.extend(losses(rows, results));
-    let text = "One seed. The total includes the run that a run starts from. Losses are squared errors, each \
+    let text = "One seed. The total includes the source run. Losses are squared errors, each \
                 divided by the squared norm of its target: in the first step, and on average over the last steps.";
     sections.push(remarks(text, &records));
     sections.join("\n\n")

@@ -14,6 +14,7 @@
 mod arguments;
 mod dry_run;
 mod files;
+mod goals;
 mod held_out;
 mod initialization;
 mod machine;
@@ -154,6 +155,10 @@ fn rehearse(arguments: &Arguments, rows: &[Row], files: &StudyFiles) -> Result<b
     let process = std::process::id();
     let name = format!("table1-rehearsal-{}-{process}", arguments.study().name());
     let folder = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir).join(name);
+    if folder.exists() {
+        // Of an earlier process with this number.
+        fs::remove_dir_all(&folder)?;
+    }
     fs::create_dir_all(&folder)?;
     let files = files.rehearsal(&folder);
     let marks = arguments.study().marks();

@@ -15,18 +15,13 @@ use crate::{INTERRUPTED, Result};
 /// Polling interval for a child process.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Returns a flag that is set when the process is asked to stop. A second signal ends it at once; the runs, which were asked
-/// to stop by the first, end on their own.
+/// Returns a flag that is set when the process is asked to stop.
 ///
 /// # Errors
 /// If the signals cannot be handled.
 pub(crate) fn stopped_by_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = vec![consts::SIGINT, consts::SIGTERM];
-    #[cfg(unix)]
-    signals.push(consts::SIGHUP);
-    for signal in signals {
-        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
+    for signal in [consts::SIGINT, consts::SIGTERM] {
         flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)
@@ -135,13 +130,25 @@ mod tests {
     #[test]
     fn a_process_that_fails_after_a_signal_is_not_an_interrupted_one() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        let stopped = AtomicBool::new(true);
-        let run = |script| run_to_end(shell(script), &log, &stopped);
-        assert!(!run("sleep 60").unwrap());
-        assert!(!run("trap 'exit 130' TERM; sleep 1 & wait; exit 0").unwrap());
-        let full = "trap 'echo disk full >&2; exit 1' TERM; sleep 1 & wait; exit 0";
-        let error = run(full).unwrap_err().to_string();
+        // Asks the process to stop once it has a handler.
+        let run = |name: &str, handler: &str| {
+            let (log, ready) =
+                (folder.path().join(name), folder.path().join(format!("{name}-ready")));
+            let script = format!("{handler}; touch {}; sleep 20 & wait; exit 0", ready.display());
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let ended = scope
+                    .spawn(|| run_to_end(shell(&script), &log, &stop).map_err(|e| e.to_string()));
+                while !ready.exists() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                stop.store(true, Ordering::Relaxed);
+                ended.join().unwrap()
+            })
+        };
+        assert_eq!(run("killed", ":"), Ok(false));
+        assert_eq!(run("interrupted", "trap 'exit 130' TERM"), Ok(false));
+        let error = run("failed", "trap 'echo disk full >&2; exit 1' TERM").unwrap_err();
         assert!(error.ends_with("disk full"), "{error}");
     }
 }

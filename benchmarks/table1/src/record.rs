@@ -185,7 +185,7 @@ impl Results {
         Ok(())
     }
 
-    /// Stores the result of a run in its own file. A temporary file is written first and then renamed.
+    /// Stores the result of a run in its own file.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -198,9 +198,7 @@ impl Results {
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let (path, beside) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
-        fs::write(&beside, serde_json::to_string_pretty(value)? + "\n")?;
-        Ok(fs::rename(beside, path)?)
+        write_json(&self.folder.join(name), value)
     }
 }
 
@@ -211,6 +209,17 @@ impl Results {
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+/// Writes a file. A temporary file is written first and then renamed.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let beside = path.with_added_extension("new");
+    fs::write(&beside, serde_json::to_string_pretty(value)? + "\n")
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Returns the number of epochs, at least 1, whose total duration is nearest to a given duration.
@@ -257,7 +266,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The record of a run beside which nothing else ran.
+    /// Returns the record of a run that had the machine to itself.
     pub(crate) fn alone(record: RunRecord) -> RunRecord {
         let conditions =
             Conditions { shared_machine: false, runs_at_a_time: 1, ..record.conditions };

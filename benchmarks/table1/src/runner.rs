@@ -35,8 +35,8 @@ struct State<'a> {
     started: Started,
     /// Number of runs that were started.
     runs: usize,
-    /// Number of those that failed.
-    failures: usize,
+    /// What failed, in order.
+    failures: Vec<String>,
 }
 
 impl Machine {
@@ -53,7 +53,7 @@ impl Machine {
         stop: &AtomicBool,
     ) -> Result<bool> {
         self.scratch.tidy(rows, results)?;
-        let state = State { results, started: Started::default(), runs: 0, failures: 0 };
+        let state = State { results, started: Started::default(), runs: 0, failures: Vec::new() };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         thread::scope(|scope| {
             for _ in 0..self.jobs {
@@ -61,8 +61,9 @@ impl Machine {
             }
         });
         let state = state.into_inner().expect("no thread panicked");
-        if state.failures > 0 {
-            return Err(format!("{} of {} failed", state.failures, count(state.runs, "run")).into());
+        if let Some(first) = state.failures.first() {
+            let (failed, runs) = (state.failures.len(), count(state.runs, "run"));
+            return Err(format!("{failed} of {runs} failed; the first: {first}").into());
         }
         Ok(!stop.load(Ordering::Relaxed))
     }
@@ -117,8 +118,9 @@ impl Machine {
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
-                crate::note(&format!("{}: {name}: {error}", row.group));
-                state.failures += 1;
+                let message = format!("{}: {name}: {error}", row.group);
+                crate::note(&message);
+                state.failures.push(message);
             }
             changed.notify_all();
         }
@@ -289,7 +291,8 @@ mkdir -p "$run/checkpoints/step-00000001"
         let stored = folder.path().join("results");
         let mut results = Results::read(&stored).unwrap();
         let error = machine.run(&rows, &mut results, &stop).unwrap_err().to_string();
-        assert_eq!(error, "1 of 1 run failed");
+        assert!(error.starts_with("1 of 1 run failed; the first: "), "{error}");
+        assert!(error.contains("exit status: 7"), "{error}");
         assert!(Results::read(&stored).unwrap().of(&rows[0]).is_empty());
 
         fs::write(machine.scratch.folder.join("go-on"), "").unwrap();

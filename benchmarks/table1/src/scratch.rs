@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::machine::Machine;
-use crate::record::{Results, read_json};
+use crate::record::{Results, read_json, write_json};
 use crate::row::Row;
 
 /// The folder of unfinished runs, and of finished runs that other runs start from.
@@ -66,7 +66,7 @@ impl Conditions {
             true => Self::read(path)?.with(self),
             false => self,
         };
-        Ok(fs::write(path, serde_json::to_string_pretty(&joined)? + "\n")?)
+        write_json(path, &joined)
     }
 
     fn with(self, later: Self) -> Self {

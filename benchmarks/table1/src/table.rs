@@ -7,23 +7,17 @@ use parareal_models::CostTable;
 use parareal_text::count;
 
 use crate::Result;
+use crate::arguments::distinct;
+use crate::goals::goals;
 use crate::record::{Results, RunRecord};
 use crate::row::{Epochs, Row};
 use crate::scratch::Conditions;
-use crate::shares::Shares;
 use crate::statistics::Mean;
-use crate::study::{GOAL_PAIRS, GOALS};
 use crate::times::Measurement;
 
 /// Returns the headings of the groups of rows, in order.
 pub(crate) fn groups(rows: &[Row]) -> Vec<&str> {
-    let mut groups: Vec<&str> = Vec::new();
-    for row in rows {
-        if !groups.contains(&row.group.as_str()) {
-            groups.push(&row.group);
-        }
-    }
-    groups
+    distinct(&rows.iter().map(|row| row.group.as_str()).collect::<Vec<_>>())
 }
 
 /// Returns the title of a row, with the number of epochs if it follows from measured times.
@@ -53,9 +47,9 @@ pub(crate) fn error_after(records: &[&RunRecord], epoch: usize) -> Option<f64> {
     Some(Mean::of(&values)?.mean)
 }
 
-/// Explains the errors of a table.
+/// Explanation of the errors of a table.
 pub(crate) const TEST_ERRORS: &str = "Test error after the last epoch: mean and standard error over seeds; differences are of \
-                                      runs with the same seed, whose number is given where not all seeds have one.";
+                                      runs with the same seed, and the number of pairs is given if some seeds have none.";
 
 /// Returns the tables of all groups, with goals and remarks on the runs.
 ///
@@ -113,42 +107,6 @@ pub(crate) fn counts(rows: &[&Row], results: &Results) -> String {
     )
 }
 
-/// Returns the state of each goal with paired results; `None` without any.
-fn goals(rows: &[Row], results: &Results, costs: Option<&CostTable>) -> Result<Option<String>> {
-    let mut lines = Vec::new();
-    for goal in GOALS {
-        let find = |id: &str| rows.iter().find(|row| row.id == id);
-        let Some((row, reference)) = find(goal.row).zip(find(goal.reference)) else { continue };
-        let errors = [row, reference].map(|row| errors(&results.of(row)));
-        let Some(mean) = Mean::of_differences(&errors[0], &errors[1]) else { continue };
-        let shares = Shares::of(row, &reference.network, costs)?;
-        let bound = mean.upper_bound();
-        let verdict = match (bound, shares.time) {
-            _ if mean.samples < GOAL_PAIRS => format!("open, {GOAL_PAIRS} pairs decide"),
-            (_, None) => "open, the time on the chain was not measured".into(),
-            (Some(bound), _) if bound <= goal.points && shares.are_within() => "reached".into(),
-            _ => "not reached".into(),
-        };
-        let time = shares.time.map_or("-".into(), |time| format!("{time:.2}"));
-        lines.push(format!(
-            "- {}, {} minus {}, {}: {} points, upper bound {}, limit {:.1}; {:.2} of the parameters, {time} of the time: \
-             **{verdict}**",
-            row.group,
-            row.title,
-            reference.title,
-            count(mean.samples, "pair") + " of runs",
-            with_error(mean, "+"),
-            bound.map_or("-".into(), |bound| format!("{bound:+.2}")),
-            goal.points,
-            shares.parameters,
-        ));
-    }
-    let text = "**Goal**: a coarse network has at most a third of the parameters and of the time on the chain of the paper's \
-                coarse network, and the upper one-sided 90 % bound of the mean difference in test error (Student's t) is \
-                within the limit.";
-    Ok((!lines.is_empty()).then(|| format!("{text}\n\n{}", lines.join("\n"))))
-}
-
 /// Formats rows of cells as a table. The first row is the header.
 pub(crate) fn lines(mut rows: Vec<Vec<String>>) -> String {
     let columns = rows.first().map_or(0, Vec::len);
@@ -180,10 +138,10 @@ fn table(rows: &[&Row], results: &Results) -> String {
         "wall clock",
         "relative to N = 1",
         "paper, ResNet-1001: parameters",
-        "error (%)",
+        "paper: error (%)",
     ];
     if has_paper_seconds {
-        heads.extend(["wall clock", "relative to N = 1"]);
+        heads.extend(["paper: wall clock", "paper: relative to N = 1"]);
     }
     let mut cells_of_rows = vec![heads.iter().map(|head| (*head).to_string()).collect::<Vec<_>>()];
     for row in rows {
@@ -229,9 +187,8 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     if others > 0 {
         let _ = write!(
             text,
-            " {others} of {} runs shared the machine with others or with other work: their wall clock is no measure of \
-             speed.",
-            records.len()
+            " {others} of {} shared the machine with other runs or other work: their wall clock is no measure of speed.",
+            count(records.len(), "run"),
         );
     }
     text
@@ -243,7 +200,7 @@ pub(crate) fn remarks_without_times(text: &str, records: &[&RunRecord]) -> Strin
 }
 
 /// Returns the distinct values of runs, sorted.
-fn distinct(records: &[&RunRecord], of: fn(&RunRecord) -> String) -> Vec<String> {
+fn sorted_values(records: &[&RunRecord], of: fn(&RunRecord) -> String) -> Vec<String> {
     let values: BTreeSet<_> = records.iter().map(|record| of(record)).collect();
     values.into_iter().collect()
 }
@@ -260,8 +217,8 @@ fn runs_at_a_time(records: &[&RunRecord]) -> String {
     };
     format!(
         "{} {runs} at a time on {}",
-        distinct(records, |record| record.conditions.runs_at_a_time.to_string()).join(" or "),
-        distinct(records, cpus).join(", "),
+        sorted_values(records, |record| record.conditions.runs_at_a_time.to_string()).join(" or "),
+        sorted_values(records, cpus).join(", "),
     )
 }
 
@@ -272,7 +229,7 @@ fn finished(records: &[&RunRecord]) -> String {
     format!(
         "{} finished {} at {} {}.",
         count(records.len(), "run"),
-        days(&distinct(records, |record| record.date.clone())),
+        days(&sorted_values(records, |record| record.date.clone())),
         if commits.len() == 1 { "commit" } else { "commits" },
         commits.join(", "),
     )
@@ -341,10 +298,8 @@ fn grouped(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use parareal_data::DatasetName;
-    use parareal_models::UnitKind;
 
     use super::*;
-    use crate::network::tests::costs;
     use crate::record::tests::{alone, record, row, times};
     use crate::study;
 
@@ -391,11 +346,7 @@ mod tests {
         results.add(record(&serial, 1, 12, 0.3, 6000.0)).unwrap();
         let text = markdown(&rows, &results, None).unwrap();
         assert!(text.contains("| N = 1 | 0.31M | 1 | 30.00 | - | - | - |"), "{text}");
-        assert!(
-            text.contains("1 of 1 run shared the machine")
-                || text.contains("1 of 1 runs shared the machine"),
-            "{text}"
-        );
+        assert!(text.contains("1 of 1 run shared the machine"), "{text}");
         results.add(alone(record(&serial, 2, 12, 0.3, 600.0))).unwrap();
         let text = markdown(&rows, &results, None).unwrap();
         assert!(text.contains("| N = 1 | 0.31M | 2 | 30.00 ± 0.00 | - | 10.0 min | - |"), "{text}");
@@ -428,67 +379,6 @@ mod tests {
             text.contains("| N = 3, basic × 4 | 0.31M | 1 | 20.00 | -10.00 | - | - |"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn goals_are_decided_by_the_bound_of_five_pairs_and_by_both_shares() {
-        let folder = tempfile::tempdir().unwrap();
-        let rows = study::small(false).unwrap();
-        let mut results = Results::read(folder.path()).unwrap();
-        let costs = fast(UnitKind::Coarsened);
-        let costs = Some(&costs);
-        assert_eq!(goals(&rows, &results, costs).unwrap(), None);
-        let [cut, basic] = ["cifar10-29-n3-recommended", "cifar10-29-n3-basic"].map(row);
-        let mnist = ["mnist-20-n3-recommended", "mnist-20-n3-basic"].map(row);
-        // Differences of 1, 0.5, -0.5, 1 and 0 points: see `statistics`.
-        for (seed, difference) in [(1, 1.0), (2, 0.5), (3, -0.5), (4, 1.0), (5, 0.0)] {
-            for (row, points) in
-                [(&cut, difference), (&basic, 0.0), (&mnist[0], difference), (&mnist[1], 0.0)]
-            {
-                let epochs = results.epochs(row).unwrap();
-                let error = 0.2 + points / 100.0;
-                results.add(record(row, seed, epochs, error, 60.0)).unwrap();
-            }
-            let text = goals(&rows, &results, costs).unwrap().unwrap();
-            let verdicts: Vec<_> =
-                text.lines().filter_map(|line| line.split(": **").nth(1)).collect();
-            let expected = match seed {
-                5 => ["reached**", "not reached**"],
-                _ => ["open, 5 pairs decide**"; 2],
-            };
-            assert_eq!(verdicts, expected, "{text}");
-        }
-        let text = goals(&rows, &results, costs).unwrap().unwrap();
-        let expected = "5 pairs of runs: +0.40 ± 0.29 points, upper bound +0.85, limit 2.0; 0.21 of the parameters, 0.19 of the \
-                        time: **reached**";
-        assert!(text.contains(expected), "{text}");
-        assert!(markdown(&rows, &results, costs).unwrap().contains(&text));
-        let slow = goals(&rows, &results, Some(&costs_of_all())).unwrap().unwrap();
-        assert!(
-            slow.contains("limit 2.0; 0.21 of the parameters, 0.77 of the time: **not reached**"),
-            "{slow}"
-        );
-        let unknown = goals(&rows, &results, None).unwrap().unwrap();
-        assert!(
-            unknown.contains("- of the time: **open, the time on the chain was not measured**"),
-            "{unknown}"
-        );
-    }
-
-    fn costs_of_all() -> CostTable {
-        costs(&UnitKind::CONVOLUTIONAL)
-    }
-
-    /// Returns costs with a kind of unit that takes a quarter of the time of all others.
-    fn fast(kind: UnitKind) -> CostTable {
-        let mut costs = costs_of_all();
-        for cost in &mut costs.components {
-            if cost.component.to_string().starts_with(kind.name()) {
-                cost.forward_ms /= 4.0;
-                cost.input_gradient_ms /= 4.0;
-            }
-        }
-        costs
     }
 
     /// Returns the paper's table for CIFAR-100 with a run for each number of subnetworks, whose error and hours are given.

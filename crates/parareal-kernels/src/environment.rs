@@ -38,16 +38,18 @@ impl Error for InvalidVariable {}
 /// If a value is unknown, or names vector instructions that this machine does not have.
 pub fn check_environment() -> Result<(), InvalidVariable> {
     SimdLevel::requested()?;
-    selects_composed(&std::env::var_os(KERNELS).unwrap_or_default())?;
+    requests_composed()?;
     Ok(())
 }
 
 /// Returns true if the environment variable `PARAREAL_KERNELS` selects Burn's own operations.
 pub(crate) fn is_composed() -> bool {
-    static COMPOSED: LazyLock<bool> = LazyLock::new(|| {
-        selects_composed(&std::env::var_os(KERNELS).unwrap_or_default()).unwrap_or(false)
-    });
+    static COMPOSED: LazyLock<bool> = LazyLock::new(|| requests_composed().unwrap_or(false));
     *COMPOSED
+}
+
+fn requests_composed() -> Result<bool, InvalidVariable> {
+    selects_composed(&std::env::var_os(KERNELS).unwrap_or_default())
 }
 
 fn selects_composed(value: &OsStr) -> Result<bool, InvalidVariable> {

@@ -93,7 +93,7 @@ pub struct Distillation {
 pub struct Distilled<N: Coarsen> {
     /// The network with trained modules at the interfaces. `C`, the units and `h` are unchanged.
     pub network: PararealNetwork<N>,
-    /// Losses of the first step, and means over each tenth of the steps.
+    /// Losses of the first step, and means over each tenth of the steps; the last mean may cover fewer steps.
     pub records: Vec<DistillationRecord>,
     /// Duration in seconds.
     pub seconds: f64,

@@ -39,7 +39,7 @@ impl RunConfig {
     /// Checks that these processes can train with this configuration on this many samples.
     ///
     /// # Errors
-    /// If a value is not valid, or that of an environment variable ([`check_environment`]) is not ([`TrainError::Setting`]),
+    /// If a setting or an environment variable ([`check_environment`]) has an invalid value ([`TrainError::Setting`]),
     /// or [`Self::check_group`] or [`Self::check_devices`] fails.
     pub fn check(&self, group: &ProcessGroup, samples: usize) -> Result<(), TrainError> {
         check_environment()?;

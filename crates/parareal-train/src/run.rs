@@ -317,7 +317,7 @@ fn check_distillation<T: Task>(
     let expected = match initial {
         None => "requires initial weights of a trained network",
         Some(initial) if initial.weights.interface_tensors().next().is_some() => {
-            "requires initial weights of a serial network, got those of a cut one with its interfaces"
+            "requires initial weights without interfaces; pass those of a serial network (`StateDict::units_only`)"
         }
         Some(_) => return Ok(()),
     };

@@ -174,9 +174,10 @@ fn deepened(
     let [shallow, deep] = [before, &config.network.net].map(ImageNetwork::stage_units);
     let model = config.model(images.channels, images.class_names.len());
     let initial = model.build(config.run.seed)?.state_dict();
+    // A cut between two copies of a unit corresponds to none.
     let counterpart = |unit: usize| match sources[unit] {
-        UnitSource::Unit(unit) => Some(unit),
-        UnitSource::Between { .. } | UnitSource::Initial => None,
+        UnitSource::Unit(source) if sources[unit - 1] != sources[unit] => Some(source),
+        _ => None,
     };
     // Tensors of different kinds of coarse networks can have the same names and shapes.
     let keeps_interfaces = config.network.has_interfaces_of(before, weights.cuts(), counterpart);

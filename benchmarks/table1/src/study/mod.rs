@@ -35,12 +35,12 @@ pub(crate) enum Study {
     Rates,
     /// Initial weights, on held-out images.
     Initialization,
-    /// Types of states.
+    /// Precisions of states.
     Precision,
 }
 
-/// Learning rates. They were chosen on held-out training images, for ResNet-29 and ResNet-20: that of cut networks with the
-/// recommended unit, whose rate all other coarse networks take.
+/// Learning rates of serial and cut networks, chosen on held-out training images for ResNet-29 and ResNet-20. All coarse networks use the
+/// rate of the recommended unit.
 #[derive(Clone, Copy, Debug)]
 struct Rates {
     serial: f64,

@@ -29,9 +29,9 @@ pub(crate) struct Train {
     /// Resume the run in --output from its latest checkpoint
     ///
     /// Results are identical bit for bit with the same executor, threads, device and vector instructions;
-    /// otherwise they differ by rounding errors. The flags under "Machine", except
-    /// --sync-batch-norm, and under "Output", --data-dir, --epochs, --milestones and --patience may have new values. All other flags must have the values of the
-    /// run.
+    /// otherwise they differ by rounding errors. The flags under "Machine", except --sync-batch-norm, and under
+    /// "Output", --data-dir, --epochs, --milestones and --patience may have new values. All other flags must have
+    /// the values of the run.
     #[arg(long, requires = "output", help_heading = "Output", display_order = 0)]
     pub(crate) resume: bool,
     /// Resume the run in --output if it exists, otherwise start it

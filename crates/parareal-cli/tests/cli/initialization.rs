@@ -209,6 +209,21 @@ fn a_deeper_run_starts_from_the_units_of_a_shallower_one() {
             assert!(message.contains(part), "{message}");
         }
     }
+    // The second and the third unit are copies of the second one: only the cut before both corresponds.
+    let early = ["--depth", "20", "--init-from", "shallow", "--subnetworks", "2", "--cuts", "1"];
+    begin(&[&early[..], &["--output", "early"]].concat());
+    for (cut, is_new) in [("1", false), ("2", true)] {
+        let flags = ["--depth", "29", "--init-from", "early", "--output", cut];
+        let flags = [&flags[..], &["--subnetworks", "2", "--cuts", cut]].concat();
+        let output = parareal(folder, &[&["train"], &TINY[..], &small, &flags].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let message = errors(&output);
+        assert_eq!(
+            message.contains("; the interface has new initial weights"),
+            is_new,
+            "{message}"
+        );
+    }
     let distill = ["--distill", "3", "--output", "distilled"];
     begin(&[&start[..], &distill].concat());
     assert_eq!(metrics(&folder.join("distilled"), "distillation").len(), 3);

@@ -73,7 +73,7 @@ macro_rules! unit_kinds {
             /// unless it keeps the shape or halves the size.
             pub fn build(self, from: Image, to: Image, init: &Init) -> Unit {
                 let stride = from.size.checked_div(to.size);
-                assert!(stride.is_some_and(|stride| stride > 0 && stride * to.size == from.size), "a whole stride");
+                assert!(stride.is_some_and(|stride| stride > 0 && stride * to.size == from.size), "the size of the input is a multiple of that of the output");
                 match self {
                     $(Self::$kind => Unit::$kind(<$module>::new(from, to, init)),)+
                 }

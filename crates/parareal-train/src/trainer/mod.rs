@@ -286,7 +286,8 @@ impl<N: Coarsen, L: Loss<N::Output>> Trainer<N, L> {
         self
     }
 
-    /// Distills the [initial weights](Self::initial_weights) before the first step. Workers, threads and devices are
+    /// Distills the [initial weights](Self::initial_weights) before the first step. They must have no interfaces
+    /// ([`StateDict::units_only`](parareal::net::StateDict::units_only)). Workers, threads and devices are
     /// those of the trainer. If the run is stopped during the distillation, the distillation starts again when the run
     /// is resumed.
     #[must_use]

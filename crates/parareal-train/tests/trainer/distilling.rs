@@ -80,6 +80,12 @@ fn a_distillation_needs_trained_weights_and_interfaces() {
     let message = |trainer: Trainer<_, _>| trainer.train(&run).unwrap_err().to_string();
     let distilling = sgd_trainer().distillation(Distillation::new(5));
     assert!(message(distilling).contains("weights of a trained network"));
+    let weights = model(adamw(), &[2]).build(1).unwrap().state_dict();
+    let initial = InitialWeights { weights, note: "of a cut network".into() };
+    let cut = sgd_trainer().initial_weights(initial).distillation(Distillation::new(5));
+    let expected = "invalid value `5` for distill: requires initial weights without interfaces; pass those of a serial \
+                    network (`StateDict::units_only`)";
+    assert_eq!(message(cut), expected);
     let serial = trainer_of(model(adamw(), &[]), samples(1, SAMPLES)).workers(1);
     let message = message(serial.distillation(Distillation::new(5)));
     assert!(message.contains("a single one has no interface"), "{message}");

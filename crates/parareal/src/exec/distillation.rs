@@ -74,8 +74,8 @@ impl fmt::Display for InterfaceModule {
 /// Losses of an interface in one step of [`distill`].
 ///
 /// Each is the squared error before the update, divided by the squared norm of the target, so that an
-/// approximation by zero has the loss 1. The target of `F_j` counts as at least 1e-5 of the norm of `W_{j+1}`, and a
-/// norm of zero as 1.
+/// approximation by zero has the loss 1. The norm of the target of `F_j` is taken as at least 1e-5
+/// times that of `W_{j+1}`, and a norm of zero is replaced by 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct InterfaceLosses {
     /// Loss of `C_{j+1}`.
@@ -87,7 +87,9 @@ pub struct InterfaceLosses {
 /// Trains the modules at each interface of a network on the states of the serial network, and returns the network
 /// with the trained modules.
 ///
-/// The trained modules stay on the devices of their workers. Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each
+/// The trained modules stay on the devices of their workers.
+///
+/// Each item of `batches` is the input of a step and its learning rate. `on_step` receives the losses of each
 /// step in order, one for each interface. The random numbers of random layers depend on the seed of the
 /// network, the number of the step and the interface.
 ///

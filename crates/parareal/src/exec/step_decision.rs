@@ -1,4 +1,4 @@
-//! The decision at the end of a step, in which all workers agree: whether they update their parameters.
+//! The joint decision of all workers whether a step ends with an update.
 
 use burn::tensor::Tensor;
 
