@@ -411,7 +411,7 @@ settings! {
         heading: Heading::Training,
     }
 
-    /// Source of the units of a deeper network, other than the first of each stage: repeat or interpolate
+    /// Units of a deeper network after the first of a stage: repeat or interpolate
     ///
     /// `repeat` copies each unit of the shallower network several times. `interpolate` computes means of the two
     /// nearest units, linear in depth, and requires a network in `init-from` that is shallower and has at least two
