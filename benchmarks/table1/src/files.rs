@@ -215,7 +215,10 @@ impl StudyFiles {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::arguments::Arguments;
     use crate::record::tests::{record, row};
     use crate::study;
 
@@ -278,6 +281,22 @@ mod tests {
         let none = Results::read(&folder.path().join("none")).unwrap();
         files.write(&rows, &none).unwrap();
         files.check(&rows, &none).unwrap();
+    }
+
+    /// Without the pictures, which depend on the fonts of the machine.
+    #[test]
+    fn the_tables_in_the_readmes_are_those_of_the_stored_results() {
+        let benchmarks = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for flags in ["", "--screening", "--rates", "--initialization", "--precision", "--full"] {
+            let line = ["table1", "--check", flags].into_iter().filter(|flag| !flag.is_empty());
+            let arguments = Arguments::parse_from(line);
+            let files = StudyFiles::new(&benchmarks, arguments.study());
+            let results = Results::read(&files.results).unwrap();
+            let rows = arguments.rows(&results).unwrap();
+            let (document, _) = files.rendered(&rows, &results).unwrap();
+            let readme = fs::read_to_string(&files.readme).unwrap();
+            assert!(readme == document, "run table1 {flags} --write");
+        }
     }
 
     #[test]
