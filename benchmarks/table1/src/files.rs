@@ -277,7 +277,7 @@ mod tests {
         assert!(readme().contains("](errors.svg)"));
         fs::write(files.picture.as_ref().unwrap(), "").unwrap();
         assert!(files.check(&rows, &results).unwrap_err().to_string().contains("errors.svg"));
-        // Without results there is no picture.
+        // If no run counts, the picture is deleted.
         let none = Results::read(&folder.path().join("none")).unwrap();
         files.write(&rows, &none).unwrap();
         files.check(&rows, &none).unwrap();

@@ -4,9 +4,10 @@ use parareal_models::CostTable;
 use parareal_text::count;
 
 use crate::Result;
+use crate::coarse_cost::CoarseCost;
+use crate::network::shape_of;
 use crate::record::Results;
 use crate::row::Row;
-use crate::shares::Shares;
 use crate::statistics::Mean;
 use crate::study::{GOAL_PAIRS, GOALS};
 use crate::table::{errors, with_error};
@@ -23,7 +24,8 @@ pub(crate) fn goals(
         let Some((row, reference)) = find(goal.row).zip(find(goal.reference)) else { continue };
         let errors = [row, reference].map(|row| errors(&results.of(row)));
         let Some(mean) = Mean::of_differences(&errors[0], &errors[1]) else { continue };
-        let shares = Shares::of(row, &reference.network, costs)?;
+        let cost = |row: &Row| CoarseCost::of(&row.network, shape_of(row.dataset)?, costs);
+        let shares = cost(row)?.relative_to(&cost(reference)?);
         let bound = mean.upper_bound();
         let verdict = match (bound, shares.time) {
             _ if mean.samples < GOAL_PAIRS => format!("open, {GOAL_PAIRS} pairs decide"),

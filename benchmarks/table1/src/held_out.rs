@@ -3,16 +3,16 @@
 use parareal_models::CostTable;
 
 use crate::Result;
-use crate::network::{Coarse, Network, parameters, shape_of};
+use crate::coarse_cost::CoarseCost;
+use crate::network::{Coarse, Network, shape_of};
 use crate::record::Results;
 use crate::row::Row;
-use crate::shares::Shares;
 use crate::study::TRIED_RATES;
 use crate::table::{
     counts, duration, errors, groups, lines, mean, millions, remarks, remarks_without_times,
 };
 
-/// Returns the table of coarse units. Its rows differ only in the coarse units. Without measured costs, it
+/// Returns the table of coarse units. Its rows have the same images and differ only in the coarse units. Without measured costs, it
 /// has no times on the chain.
 ///
 /// # Errors
@@ -21,6 +21,8 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
     let error_of = |row: &Row| Some(errors(&results.of(row)).first()?.1);
     let Some(first) = rows.first() else { return Ok(String::new()) };
     let of_papers = Network { coarse: Some(Coarse::BASIC), ..first.network };
+    let shape = shape_of(first.dataset)?;
+    let papers_cost = CoarseCost::of(&of_papers, shape, costs)?;
     let papers_choices = of_papers.coarse_choices()?;
     let is_papers =
         |row: &&Row| row.network.coarse_choices().is_ok_and(|own| own == papers_choices);
@@ -39,9 +41,8 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
         "wall clock".into(),
     ]];
     for row in rows {
-        let count = parameters(&row.network, shape_of(row.dataset)?)?.coarse as f64;
-        let shares = Shares::of(row, &of_papers, costs)?;
-        let chain = costs.map(|costs| row.network.chain_seconds(costs)).transpose()?;
+        let cost = CoarseCost::of(&row.network, shape, costs)?;
+        let shares = cost.relative_to(&papers_cost);
         let error = error_of(row);
         let is_papers = papers.is_some_and(|papers| papers.id == row.id);
         let difference = error.zip(papers_error).filter(|_| !is_papers);
@@ -50,9 +51,9 @@ pub(crate) fn units(rows: &[Row], results: &Results, costs: Option<&CostTable>) 
             row.title.clone(),
             error.map_or("-".into(), |error| format!("{error:.2}")),
             difference.map_or("-".into(), |(own, papers)| format!("{:+.2}", own - papers)),
-            millions(count / 1e6),
+            millions(cost.parameters / 1e6),
             format!("{:.2}", shares.parameters),
-            chain.map_or("-".into(), |seconds| format!("{:.1} ms", 1e3 * seconds)),
+            cost.seconds.map_or("-".into(), |seconds| format!("{:.1} ms", 1e3 * seconds)),
             shares.time.map_or("-".into(), |share| format!("{share:.2}")),
             if shares.are_within() { "✓".into() } else { String::new() },
             seconds.map_or("-".into(), duration),

@@ -7,8 +7,9 @@ use parareal_data::{DatasetName, inspect};
 
 use crate::Result;
 use crate::arguments::Arguments;
+use crate::conditions::Conditions;
 use crate::process::output;
-use crate::row::{REHEARSED_IMAGES, Row};
+use crate::row::Row;
 use crate::scratch::Scratch;
 
 /// The machine on which runs are trained.
@@ -19,24 +20,16 @@ pub(crate) struct Machine {
     /// Folder of the data sets, if one of them needs it.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) scratch: Scratch,
-    /// Number of runs at a time.
-    pub(crate) jobs: usize,
     /// Further arguments of `parareal train`, which do not affect the result: device, workers and threads.
     pub(crate) arguments: Vec<String>,
-    /// True if the machine also does other work.
-    pub(crate) shared: bool,
-    pub(crate) cpu: String,
-    pub(crate) cores: usize,
-    pub(crate) commit: String,
-    /// Numbers of training and test images of the data sets.
-    pub(crate) images: Vec<(DatasetName, [usize; 2])>,
+    pub(crate) conditions: Conditions,
 }
 
 impl Machine {
-    /// Returns this machine, with the data sets of some rows. `here` is the folder of this package.
+    /// Returns this machine, after checking the data sets of some rows. `here` is the folder of this package.
     ///
     /// # Errors
-    /// If there is no program, or a data set cannot be read or does not have the images of a row.
+    /// If the program is missing, a data set cannot be read, or its numbers of images are not those of a row.
     pub(crate) fn new(
         arguments: &Arguments,
         rows: &[Row],
@@ -52,8 +45,8 @@ impl Machine {
             let path = parareal.display();
             return Err(format!("{path} not found; build it with cargo build --release").into());
         }
-        let images = counted_images(arguments.data_dir.as_deref(), rows)?;
-        let needs_files = images.iter().any(|(name, _)| *name != DatasetName::Shapes);
+        check_images(arguments.data_dir.as_deref(), rows)?;
+        let needs_files = rows.iter().any(|row| row.dataset != DatasetName::Shapes);
         let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("model name"))?;
             Some(line.split_once(':')?.1.trim().to_string())
@@ -70,13 +63,14 @@ impl Machine {
             parareal,
             data_dir: arguments.data_dir.clone().filter(|_| needs_files),
             scratch: Scratch { folder: scratch },
-            jobs: arguments.jobs(),
             arguments: arguments.machine_arguments(),
-            shared: arguments.shared,
-            cpu: cpu.unwrap_or_else(|| "an unknown processor".into()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            commit: commit.unwrap_or_else(|| "unknown".into()),
-            images,
+            conditions: Conditions {
+                runs_at_a_time: arguments.jobs(),
+                shared_machine: arguments.shared,
+                cpu: cpu.unwrap_or_else(|| "an unknown processor".into()),
+                cores: std::thread::available_parallelism().map_or(1, usize::from),
+                commit: commit.unwrap_or_else(|| "unknown".into()),
+            },
         })
     }
 
@@ -111,41 +105,19 @@ impl Machine {
         self.parareal = copied;
         Ok((self, lock))
     }
-
-    /// Returns the numbers of training and test images of a row's data set.
-    ///
-    /// # Errors
-    /// If this is not a data set of the machine's rows.
-    pub(crate) fn images_of(&self, row: &Row) -> Result<[usize; 2]> {
-        let found = self.images.iter().find(|(name, _)| *name == row.dataset);
-        let (_, images) = found.ok_or_else(|| format!("{} was not counted", row.dataset))?;
-        Ok(*images)
-    }
-
-    /// Returns the number of training images of a row's runs, held-out images included.
-    ///
-    /// # Errors
-    /// As for [`Self::images_of`].
-    pub(crate) fn train_images(&self, row: &Row) -> Result<usize> {
-        let [train, _] = self.images_of(row)?;
-        Ok(row.limit_train.map_or(train, |limit| limit.min(train)))
-    }
 }
 
-/// Returns the numbers of training and test images of the data sets of some rows.
+/// Checks that the data sets of some rows have the numbers of images that the rows require.
 ///
 /// # Errors
-/// If a data set cannot be read, or does not have the images of a row.
-fn counted_images(data_dir: Option<&Path>, rows: &[Row]) -> Result<Vec<(DatasetName, [usize; 2])>> {
-    let mut images: Vec<(DatasetName, [usize; 2])> = Vec::new();
+/// If a data set cannot be read, or has other numbers of images.
+fn check_images(data_dir: Option<&Path>, rows: &[Row]) -> Result<()> {
+    let mut checked = Vec::new();
     for row in rows {
-        if images.iter().any(|(name, _)| *name == row.dataset) {
+        let Some(expected) = row.images else { continue };
+        if checked.contains(&row.dataset) {
             continue;
         }
-        let Some(expected) = row.images else {
-            images.push((row.dataset, REHEARSED_IMAGES));
-            continue;
-        };
         if row.dataset != DatasetName::Shapes && data_dir.is_none() {
             return Err("give the folder of the data sets with --data-dir".into());
         }
@@ -158,14 +130,15 @@ fn counted_images(data_dir: Option<&Path>, rows: &[Row]) -> Result<Vec<(DatasetN
             )
             .into());
         }
-        images.push((row.dataset, found));
+        checked.push(row.dataset);
     }
-    Ok(images)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::REHEARSED_IMAGES;
     use crate::study;
 
     fn built_in(rehearse: bool) -> Vec<Row> {
@@ -177,8 +150,9 @@ mod tests {
     #[test]
     fn the_built_in_images_are_counted_except_in_a_rehearsal() {
         for (rehearse, expected) in [(false, [6_000, 1_000]), (true, REHEARSED_IMAGES)] {
-            let images = counted_images(None, &built_in(rehearse)).unwrap();
-            assert_eq!(images, [(DatasetName::Shapes, expected)]);
+            let rows = built_in(rehearse);
+            check_images(None, &rows).unwrap();
+            assert!(rows.iter().all(|row| row.used_images() == expected));
         }
     }
 
@@ -186,14 +160,14 @@ mod tests {
     fn other_images_than_those_of_the_results_are_refused() {
         let mut rows = built_in(false);
         rows[0].images = Some([50_000, 10_000]);
-        let error = counted_images(None, &rows).unwrap_err().to_string();
+        let error = check_images(None, &rows).unwrap_err().to_string();
         assert_eq!(
             error,
             "shapes has 6000 training and 1000 test images, but the results are of 50000 and 10000: they would not be \
              comparable"
         );
         rows[0].dataset = DatasetName::Mnist;
-        let error = counted_images(None, &rows).unwrap_err().to_string();
+        let error = check_images(None, &rows).unwrap_err().to_string();
         assert!(error.contains("--data-dir"), "{error}");
     }
 }

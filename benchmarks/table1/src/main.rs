@@ -12,6 +12,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arguments;
+mod coarse_cost;
+mod conditions;
 mod dry_run;
 mod files;
 mod goals;
@@ -28,7 +30,6 @@ mod record;
 mod row;
 mod runner;
 mod scratch;
-mod shares;
 mod statistics;
 mod study;
 mod table;

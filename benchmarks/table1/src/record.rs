@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::conditions::Conditions;
 use crate::row::{Epochs, Row};
-use crate::scratch::Conditions;
 use crate::times::{Measurement, Times};
 
 /// The result of a finished run.

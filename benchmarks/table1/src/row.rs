@@ -86,7 +86,7 @@ impl Row {
         self.arguments_for(seed, epochs, Start::New(&source.unwrap_or_default()))
     }
 
-    /// Returns the arguments of the run that provides the initial weights, as [`Self::arguments`] does; `None` if there is none.
+    /// Returns the arguments of the run that provides the initial weights, as [`Self::arguments`] does; `None` for random weights.
     pub(crate) fn source_arguments(&self, seed: u64) -> Option<Vec<String>> {
         let source = self.source.as_ref()?;
         Some(source.row.arguments(seed, source.epochs))
@@ -156,6 +156,17 @@ impl Row {
             Training::Small { learning_rate, .. } => Some(learning_rate),
             Training::Paper => None,
         }
+    }
+
+    /// Returns the numbers of training and test images of the data set; in a rehearsal, of those that are used.
+    pub(crate) fn used_images(&self) -> [usize; 2] {
+        self.images.unwrap_or(REHEARSED_IMAGES)
+    }
+
+    /// Returns the number of training images of a run, held-out images included.
+    pub(crate) fn train_images(&self) -> usize {
+        let [train, _] = self.used_images();
+        self.limit_train.map_or(train, |limit| limit.min(train))
     }
 
     /// Returns the number of held-out images among `train` training images, rounded as in `parareal train`.

@@ -12,13 +12,14 @@ use parareal_run::{Line, names};
 use parareal_text::count;
 
 use crate::Result;
+use crate::conditions::Conditions;
 use crate::machine::Machine;
 use crate::network::{parameters, shape_of};
 use crate::process::{run_to_end, today, with_low_priority};
 use crate::queue::{Next, Started, next};
 use crate::record::{DistillationResult, Results, RunRecord};
 use crate::row::{Row, Start};
-use crate::scratch::{Conditions, has_checkpoint};
+use crate::scratch::has_checkpoint;
 
 /// Interval at which a thread without a run looks for one.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ struct State<'a> {
     started: Started,
     /// Number of runs that were started.
     runs: usize,
-    /// What failed, in order.
+    /// Messages of the failed runs, in order.
     failures: Vec<String>,
 }
 
@@ -56,7 +57,7 @@ impl Machine {
         let state = State { results, started: Started::default(), runs: 0, failures: Vec::new() };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         thread::scope(|scope| {
-            for _ in 0..self.jobs {
+            for _ in 0..self.conditions.runs_at_a_time {
                 scope.spawn(|| self.work(rows, &state, &changed, stop));
             }
         });
@@ -145,7 +146,7 @@ impl Machine {
         }
         fs::create_dir_all(&self.scratch.folder)?;
         let conditions = self.scratch.conditions(row, seed, epochs);
-        Conditions::of(self).added_to(&conditions, is_resumed)?;
+        self.conditions.clone().added_to(&conditions, is_resumed)?;
         let mut command = with_low_priority(&self.parareal);
         command.args(&arguments);
         if !run_to_end(command, &log, stop)? {
@@ -182,8 +183,7 @@ impl Machine {
         if errors.len() != epochs {
             return Err(format!("{} of {epochs} epochs were trained", errors.len()).into());
         }
-        let [_, test] = self.images_of(row)?;
-        let train = self.train_images(row)?;
+        let ([_, test], train) = (row.used_images(), row.train_images());
         let held_out = row.held_out_images(train);
         Ok(RunRecord {
             row: row.id.clone(),
@@ -270,13 +270,14 @@ mkdir -p "$run/checkpoints/step-00000001"
             parareal,
             data_dir: Some("images".into()),
             scratch: Scratch { folder: folder.join("scratch") },
-            jobs: 2,
             arguments: vec!["--threads".into(), "1".into()],
-            shared: false,
-            cpu: "some processor".into(),
-            cores: 2,
-            commit: "0123abc".into(),
-            images: vec![(DatasetName::Shapes, [4_000, 1_000])],
+            conditions: Conditions {
+                runs_at_a_time: 2,
+                shared_machine: false,
+                cpu: "some processor".into(),
+                cores: 2,
+                commit: "0123abc".into(),
+            },
         }
     }
 
@@ -287,6 +288,7 @@ mkdir -p "$run/checkpoints/step-00000001"
         let mut rows = study::small(true).unwrap();
         rows.truncate(1);
         rows[0].seeds = vec![1];
+        rows[0].images = Some([4_000, 1_000]);
         let stop = AtomicBool::new(false);
         let stored = folder.path().join("results");
         let mut results = Results::read(&stored).unwrap();
@@ -311,7 +313,7 @@ mkdir -p "$run/checkpoints/step-00000001"
         assert_eq!((record.error, record.train_seconds), (0.2, 20.0));
         assert_eq!(record.errors, [0.1, 0.2]);
         assert_eq!((record.train_images, record.evaluated_images), (32, 1_000));
-        assert_eq!(record.conditions, Conditions::of(&machine));
+        assert_eq!(record.conditions, machine.conditions);
         let left: Vec<_> = fs::read_dir(&machine.scratch.folder)
             .unwrap()
             .map(|e| e.unwrap().file_name())

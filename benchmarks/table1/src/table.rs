@@ -8,10 +8,10 @@ use parareal_text::count;
 
 use crate::Result;
 use crate::arguments::distinct;
+use crate::conditions::Conditions;
 use crate::goals::goals;
 use crate::record::{Results, RunRecord};
 use crate::row::{Epochs, Row};
-use crate::scratch::Conditions;
 use crate::statistics::Mean;
 use crate::times::Measurement;
 
@@ -187,7 +187,7 @@ pub(crate) fn remarks(text: &str, records: &[&RunRecord]) -> String {
     if others > 0 {
         let _ = write!(
             text,
-            " {others} of {} shared the machine with other runs or other work: their wall clock is no measure of speed.",
+            " {others} of {} shared the machine with other runs or other work: their wall clock does not measure speed.",
             count(records.len(), "run"),
         );
     }

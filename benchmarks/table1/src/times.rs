@@ -10,6 +10,7 @@ use parareal_run::{Line, names};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::conditions::Conditions;
 use crate::machine::Machine;
 use crate::process::{run_to_end, today};
 use crate::row::{Row, Training};
@@ -94,7 +95,7 @@ impl Measurement {
                 times.push(seconds);
             }
         }
-        let Machine { cpu, commit, cores, .. } = machine.clone();
+        let Conditions { cpu, commit, cores, .. } = machine.conditions.clone();
         Ok(Some(Self { image_seconds, cpu, cores, commit, date: today() }))
     }
 }
@@ -138,7 +139,7 @@ fn time(machine: &Machine, row: &Row, stop: &AtomicBool) -> Result<Option<f64>> 
     }
     fs::remove_dir_all(folder)?;
     fs::remove_file(log)?;
-    Ok(Some(last.ok_or("no epoch was trained")? / machine.train_images(&row)? as f64))
+    Ok(Some(last.ok_or("no epoch was trained")? / row.train_images() as f64))
 }
 
 #[cfg(test)]

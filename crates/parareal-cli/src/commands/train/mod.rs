@@ -5,7 +5,7 @@ mod progress;
 use std::path::{Path, PathBuf};
 
 use parareal_run::{EpochRecord, StepRecord, Usage};
-use parareal_train::{Launcher, Observer, Outcome, ProcessGroup, StepTimeline};
+use parareal_train::{ExecutorKind, Launcher, Observer, Outcome, ProcessGroup, StepTimeline};
 use parareal_vision::{ClassificationRun, Config, Preparation, Settings};
 
 use progress::Progress;
@@ -191,11 +191,7 @@ fn introduce(group: &ProcessGroup, run: &ClassificationRun, is_new: bool) {
     ));
     if let Some(steps) = config.distill.filter(|_| run.steps_done() == 0) {
         let workers = config.run.workers.min(summary.subnetworks);
-        let whose = if config.run.executor == parareal_train::ExecutorKind::Mpi {
-            " of rank 0"
-        } else {
-            ""
-        };
+        let whose = if config.run.executor == ExecutorKind::Mpi { " of rank 0" } else { "" };
         note(&format!(
             "distilling for {} before the first training step, {} on {}{whose}",
             count(steps, "step"),
